@@ -1,0 +1,7 @@
+"""``python -m duologue`` is the command ``duologue``."""
+
+import sys
+
+from duologue.cli.main import main
+
+sys.exit(main())

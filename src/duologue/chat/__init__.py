@@ -1,0 +1,1 @@
+"""Turn after turn: a conversation that goes on, in memory and in the terminal."""

@@ -1,0 +1,36 @@
+"""The verb ``finetune``: one stage of a recipe."""
+
+from __future__ import annotations
+
+import argparse
+
+from duologue.cli.recipe_arguments import add_recipe_arguments, open_pipeline
+
+HELP = """Fine-tuning: a model learns to give the assistant's replies; the loss covers them alone.
+
+The same command again goes on where the last one stopped. The model is left in RUN/finetuning/model.
+
+examples:
+  duologue finetune tiny
+  duologue finetune dialogue-small --data my.jsonl more.csv.gz --minutes 10 --out runs/mine
+  duologue finetune small --data my.jsonl --dry-run
+"""
+STAGE = "finetuning"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``finetune``."""
+    add_recipe_arguments(parser, stage=STAGE)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, object]:
+    """Trains the stage; gives its model folder."""
+    from duologue.pipeline.plan import show_plan
+
+    pipeline = open_pipeline(arguments, stage=STAGE)
+    if arguments.dry_run:
+        return show_plan(pipeline, [STAGE])
+    pipeline.describe()
+    model = pipeline.finetune()
+    pipeline.display.title(f"model: {model}")
+    return {"model": str(model)}

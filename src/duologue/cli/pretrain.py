@@ -1,0 +1,36 @@
+"""The verb ``pretrain``: one stage of a recipe."""
+
+from __future__ import annotations
+
+import argparse
+
+from duologue.cli.recipe_arguments import add_recipe_arguments, open_pipeline
+
+HELP = """Pretraining: a model learns to predict the next token of dialogues and texts.
+
+The same command again goes on where the last one stopped. The model is left in RUN/pretraining/model.
+
+examples:
+  duologue pretrain tiny
+  duologue pretrain dialogue-small --data my.jsonl more.csv.gz --minutes 10 --out runs/mine
+  duologue pretrain small --data my.jsonl --dry-run
+"""
+STAGE = "pretraining"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``pretrain``."""
+    add_recipe_arguments(parser, stage=STAGE)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, object]:
+    """Trains the stage; gives its model folder."""
+    from duologue.pipeline.plan import show_plan
+
+    pipeline = open_pipeline(arguments, stage=STAGE)
+    if arguments.dry_run:
+        return show_plan(pipeline, [STAGE])
+    pipeline.describe()
+    model = pipeline.pretrain()
+    pipeline.display.title(f"model: {model}")
+    return {"model": str(model)}

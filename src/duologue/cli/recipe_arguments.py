@@ -1,0 +1,61 @@
+"""The arguments that all verbs with a recipe share, and the pipeline that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from duologue.config import settings_of
+
+if TYPE_CHECKING:
+    from duologue.pipeline.stages import Pipeline
+
+STAGE_SHORTHANDS = ("minutes", "steps", "seed")
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser, *, stage: str | None = None) -> None:
+    """Adds RECIPE, ``--data``, ``--out`` and a flag for every setting; for one stage also its shorthands."""
+    from duologue.pipeline.recipe import Recipe
+
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name in the package, or a TOML file")
+    parser.add_argument("--data", nargs="+", metavar="FILE", help="dialogue files, in place of the recipe's")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/RECIPE)")
+    parser.add_argument("--resume", action="store_true", help="go on where the run stopped (always so; may be said)")
+    if stage != "tokenizer":
+        parser.add_argument("--init", metavar="MODEL", help="start from this model, its tokenizer and shape included")
+        parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    if stage in ("pretraining", "finetuning"):
+        for name in STAGE_SHORTHANDS:
+            parser.add_argument(f"--{name}", default=None, metavar="N", help=f"short for --{stage}.{name}")
+    group = parser.add_argument_group("settings of the recipe")
+    for setting in settings_of(Recipe):
+        text = setting.help.replace("%", "%%")
+        group.add_argument(f"--{setting.path}", default=argparse.SUPPRESS, metavar="VALUE", help=text)
+
+
+def open_pipeline(arguments: argparse.Namespace, *, stage: str | None = None) -> Pipeline:
+    """The recipe with all flags laid over it, in its run folder, whose description is written."""
+    from duologue.hub.resolve import resolve_model
+    from duologue.pipeline.display import Display
+    from duologue.pipeline.recipe import load_recipe
+    from duologue.pipeline.run_folder import RunFolder
+    from duologue.pipeline.stages import Pipeline
+
+    named = load_recipe(arguments.recipe, _flags(arguments, stage))
+    init = getattr(arguments, "init", None)
+    run = RunFolder.of(named, arguments.out)
+    return Pipeline(named, run, Display(), init=resolve_model(init) if init else None)
+
+
+def _flags(arguments: argparse.Namespace, stage: str | None) -> dict[str, Any]:
+    given = vars(arguments)
+    flags = {path: value for path, value in given.items() if "." in path}
+    if arguments.data:
+        flags["data.files"] = [str(Path(name).absolute()) for name in arguments.data]
+    short = {name: given[name] for name in STAGE_SHORTHANDS if stage and given.get(name) is not None}
+    if "steps" in short:
+        flags[f"{stage}.minutes"] = 0  # one of the two: what is asked for now wins over the recipe
+    if "minutes" in short:
+        flags[f"{stage}.steps"] = 0
+    return flags | {f"{stage}.{name}": value for name, value in short.items()}

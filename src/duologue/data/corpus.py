@@ -1,0 +1,97 @@
+"""A recipe's corpus: built-in dialogues and the user's files, as the rows of one stage and one split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from duologue.conversation import Conversation
+from duologue.data.builtin.chitchat import chitchat_dialogues
+from duologue.data.builtin.dialogues import builtin_dialogues
+from duologue.data.config import DataConfig
+from duologue.data.formats import Row
+from duologue.data.sources import checked_paths, read_conversations
+from duologue.data.validation import is_validation
+from duologue.errors import DataError
+
+BUILTIN_VALIDATION_ROWS = 1000
+MOST_VALIDATION = 0.1  # of the files' rows, however few there are
+
+
+class Split(StrEnum):
+    """Which side of the corpus."""
+
+    TRAIN = "train"
+    VALID = "valid"
+
+
+class Corpus:
+    """All rows that a recipe learns from, read anew at each pass; nothing is held in memory."""
+
+    def __init__(self, config: DataConfig, *, folder: Path) -> None:
+        """Checks that the files exist; ``folder`` is where their paths count from."""
+        self.config = config
+        self.paths = checked_paths([folder / name for name in config.files]) if config.files else []
+        if not self.paths and not config.builtin_dialogues:
+            raise DataError("no dialogues to learn from; give --data FILES, or builtin_dialogues in the recipe's [data]")
+        self._fraction: float | None = None
+
+    def pretraining_rows(self, split: Split) -> Iterator[Row]:
+        """Everything: built-in dialogues, real small talk, the files."""
+        if self.config.builtin_dialogues:
+            yield from self._builtin_rows(split)
+        yield from self.file_rows(split)
+
+    def finetuning_rows(self, split: Split) -> Iterator[Row]:
+        """Dialogues with an assistant: those of the files, or the built-in ones where there are no files."""
+        rows = self.file_rows(split) if self.paths else self._builtin_rows(split)
+        return (row for row in rows if isinstance(row, Conversation) and row.is_learned)
+
+    def file_rows(self, split: Split) -> Iterator[Row]:
+        """The rows of the files, each on the side that its first question falls on."""
+        fraction = self.validation_fraction
+        for row in self._limited_rows():
+            if is_validation(row, fraction=fraction) == (split is Split.VALID):
+                yield row
+
+    @property
+    def validation_fraction(self) -> float:
+        """The share of the files' rows that is kept back; counting them takes one pass."""
+        if self._fraction is None:
+            num_rows = sum(1 for _ in self._limited_rows())
+            self._fraction = min(MOST_VALIDATION, self.config.validation_rows / max(1, num_rows))
+        return self._fraction
+
+    def _limited_rows(self) -> Iterator[Row]:
+        for path in self.paths:
+            yield from _up_to(read_conversations(path), self.config.max_mb_per_file * 1e6)
+
+    def _builtin_rows(self, split: Split) -> Iterator[Row]:
+        config = self.config
+        count = config.builtin_dialogues if split is Split.TRAIN else BUILTIN_VALIDATION_ROWS
+        num_bytes = 0
+        for row in builtin_dialogues(num_dialogues=count, seed=config.seed, split=split.value):
+            num_bytes += len(row.text.encode("utf-8"))
+            yield row
+        if split is Split.TRAIN and config.chitchat_share:
+            yield from _up_to(chitchat_dialogues(), num_bytes * config.chitchat_share)
+
+
+def _up_to(rows: Iterable[Row], max_bytes: float) -> Iterator[Row]:
+    """Rows until their text reaches so many bytes; all of them where that is 0."""
+    num_bytes = 0
+    for row in rows:
+        yield row
+        num_bytes += len(row.text.encode("utf-8"))
+        if max_bytes and num_bytes >= max_bytes:
+            return
+
+
+def texts_of(rows: Iterable[Row], *, max_bytes: float) -> Iterator[str]:
+    """What the tokenizer learns from: contents, and each turn's role so that a role becomes one token."""
+    for row in _up_to(rows, max_bytes):
+        if isinstance(row, Conversation):
+            yield from (piece for message in row.messages for piece in (f"{message.role}\n", message.content))
+        else:
+            yield row.text

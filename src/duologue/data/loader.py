@@ -1,0 +1,99 @@
+"""Batches: row i of step s is a pure function of (seed, plan, s), so a resumed run sees what the unbroken one saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from duologue.data.packing import PackingPlan
+from duologue.data.shards import Shards
+from duologue.tokenizer.chat_template import NO_LOSS
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Packed rows, all arrays [B, T].
+
+    Attributes:
+        input_ids: tokens.
+        labels: the token that follows each place in its document; NO_LOSS where nothing is learned.
+        position_ids: places counted from the start of each piece.
+        document_ids: which piece of the row a place belongs to; places see their own piece only.
+    """
+
+    input_ids: Ints
+    labels: Ints
+    position_ids: Ints
+    document_ids: Ints
+
+    @property
+    def num_labels(self) -> int:
+        """Places that carry loss."""
+        return int((self.labels != NO_LOSS).sum())
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Turns a packing plan into batches.
+
+    Attributes:
+        only_learned: loss on what fine-tuning learns; else on every token.
+        pad_id: fills the empty places.
+    """
+
+    shards: Shards
+    plan: PackingPlan
+    batch_rows: int
+    seed: int
+    only_learned: bool
+    pad_id: int
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a training step; epochs follow each other, each in an order of its own."""
+        first = step * self.batch_rows
+        return self._collate([self._row_number(first + i) for i in range(self.batch_rows)])
+
+    def rows(self, start: int) -> Batch:
+        """Rows ``start`` on in stored order, for validation; empty ones at the end, so that the shape stays."""
+        return self._collate(list(range(start, min(start + self.batch_rows, self.plan.num_rows))))
+
+    def _row_number(self, sample: int) -> int:
+        epoch, place = divmod(sample, self.plan.num_rows)
+        return int(_epoch_order(self.seed, epoch, self.plan.num_rows)[place])
+
+    def _collate(self, rows: list[int]) -> Batch:
+        shape = (self.batch_rows, self.plan.sequence_length)
+        batch = Batch(
+            np.full(shape, self.pad_id, dtype=np.int64),
+            np.full(shape, NO_LOSS, dtype=np.int64),
+            np.zeros(shape, dtype=np.int64),
+            np.zeros(shape, dtype=np.int64),
+        )
+        for row, number in enumerate(rows):
+            self._fill(batch, row, number)
+        return batch
+
+    def _fill(self, batch: Batch, row: int, number: int) -> None:
+        place, plan = 0, self.plan
+        for index, piece in enumerate(plan.pieces[plan.row_offsets[number] : plan.row_offsets[number + 1]], start=1):
+            start, length = int(plan.starts[piece]), int(plan.lengths[piece])
+            span = slice(place, place + length - 1)
+            tokens = self.shards.tokens[start : start + length].astype(np.int64)
+            targets = tokens[1:]
+            if self.only_learned:
+                targets = np.where(self.shards.learned[start + 1 : start + length] == 1, targets, NO_LOSS)
+            batch.input_ids[row, span] = tokens[:-1]
+            batch.labels[row, span] = targets
+            batch.position_ids[row, span] = np.arange(length - 1)
+            batch.document_ids[row, span] = index
+            place += length - 1
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, num_rows: int) -> Ints:
+    return np.random.default_rng([seed, 1, epoch]).permutation(num_rows)

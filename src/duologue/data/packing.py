@@ -1,0 +1,127 @@
+"""Packs documents into rows of one length, so that few places are left empty.
+
+A document is first cut into pieces that fit a row, on turn borders where there are any; pieces are then laid into rows
+by best fit, longest first. A piece of n tokens fills n - 1 places: each place holds a token, and its label is the next.
+
+Source: Ding et al. 2024, arXiv:2404.10830 (best-fit packing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from duologue.data.shards import Shards
+
+BLOCK = 100_000  # pieces that are packed together: bounds memory and time, costs nothing at this size
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PackingPlan:
+    """Which pieces stand in which row.
+
+    Attributes:
+        starts, lengths: [num_pieces], where a piece begins among all tokens, and its tokens (label of the last included).
+        row_offsets: [num_rows + 1] into pieces.
+        pieces: [num_pieces], piece numbers, row after row.
+        sequence_length: places in a row.
+        num_dropped: turns left out since they are longer than a row.
+    """
+
+    starts: Ints
+    lengths: Ints
+    row_offsets: Ints
+    pieces: Ints
+    sequence_length: int
+    num_dropped: int
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in one epoch."""
+        return len(self.row_offsets) - 1
+
+    @property
+    def fill(self) -> float:
+        """Share of places that hold a token."""
+        return float((self.lengths - 1).sum()) / (self.num_rows * self.sequence_length) if self.num_rows else 0.0
+
+
+def plan_packing(shards: Shards, *, sequence_length: int, turn_id: int, only_learned: bool, seed: int) -> PackingPlan:
+    """The packing of a whole corpus, a pure function of its arguments.
+
+    Args:
+        turn_id: the token that opens a turn; documents are cut before it.
+        only_learned: for fine-tuning: pieces without a learned token are left out, and so is a turn longer than a row.
+    """
+    cut = [_cut(shards, i, sequence_length, turn_id, only_learned) for i in range(shards.manifest.num_documents)]
+    num_dropped = sum(dropped for _, dropped in cut)
+    spans = [span for pieces, _ in cut for span in pieces]
+    starts = np.array([start for start, _ in spans], dtype=np.int64)
+    lengths = np.array([length for _, length in spans], dtype=np.int64)
+    order = np.random.default_rng([seed, 0]).permutation(len(spans))
+    rows: list[list[int]] = []
+    for begin in range(0, len(order), BLOCK):
+        rows += best_fit(lengths, order[begin : begin + BLOCK], capacity=sequence_length)
+    row_offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    pieces = np.array([piece for row in rows for piece in row], dtype=np.int64)
+    return PackingPlan(starts, lengths, row_offsets, pieces, sequence_length, num_dropped)
+
+
+def best_fit(lengths: Ints, order: Ints, *, capacity: int) -> list[list[int]]:
+    """Pieces laid into rows: longest first, each into the row that it fills best."""
+    rows: list[list[int]] = []
+    rows_with_room: list[list[int]] = [[] for _ in range(capacity + 1)]
+    has_room = 0  # bit r is set where some row has exactly r places left
+    for piece in order[np.argsort(-lengths[order], kind="stable")]:
+        places = int(lengths[piece]) - 1
+        candidates = has_room >> places
+        if candidates:
+            room = places + (candidates & -candidates).bit_length() - 1
+            row = rows_with_room[room].pop()
+            if not rows_with_room[room]:
+                has_room &= ~(1 << room)
+            rows[row].append(int(piece))
+        else:
+            room, row = capacity, len(rows)
+            rows.append([int(piece)])
+        rows_with_room[room - places].append(row)
+        has_room |= 1 << (room - places)
+    return rows
+
+
+def _cut(shards: Shards, document: int, capacity: int, turn_id: int, only_learned: bool) -> tuple[list[tuple[int, int]], int]:
+    """The pieces (start, length) of one document, and how many turns were left out."""
+    start, end = int(shards.offsets[document]), int(shards.offsets[document + 1])
+    if end - start <= capacity + 1:
+        whole = (start, end - start)
+        return ([whole] if _is_useful(shards, whole, only_learned) else []), 0
+    borders = start + np.flatnonzero(shards.tokens[start:end] == turn_id)
+    spans, num_dropped = [], 0
+    for span in _windows([start, *borders[borders > start].tolist(), end], capacity + 1):
+        if span[1] <= capacity + 1:
+            spans.append(span)
+        elif only_learned:
+            num_dropped += 1
+        else:
+            spans += [(at, min(capacity + 1, span[0] + span[1] - at)) for at in range(span[0], sum(span) - 1, capacity)]
+    return [span for span in spans if _is_useful(shards, span, only_learned)], num_dropped
+
+
+def _windows(borders: list[int], size: int) -> Iterator[tuple[int, int]]:
+    """Runs of whole turns, each at most ``size`` tokens where its turns allow."""
+    begin = borders[0]
+    for previous, border in zip(borders, borders[1:], strict=False):
+        if border - begin > size and previous > begin:
+            yield begin, previous - begin
+            begin = previous
+    yield begin, borders[-1] - begin
+
+
+def _is_useful(shards: Shards, span: tuple[int, int], only_learned: bool) -> bool:
+    start, length = span
+    return length > 1 and (not only_learned or bool(shards.learned[start + 1 : start + length].any()))

@@ -1,0 +1,1 @@
+"""A recipe run whole: recipe -> stages -> run folder, resumable at every step."""

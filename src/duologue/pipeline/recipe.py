@@ -1,0 +1,68 @@
+"""A recipe: one TOML file that describes a whole system. Its tables are the stages."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from duologue.config import did_you_mean, from_mapping, read_toml, with_flags
+from duologue.data.config import DataConfig
+from duologue.errors import ConfigError
+from duologue.generation.config import GenerationConfig
+from duologue.tokenizer.config import TokenizerConfig
+from duologue.training.config import StageConfig
+from duologue.transformer.config import TransformerConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a system; each stage reads its own table."""
+
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    pretraining: StageConfig = field(default_factory=StageConfig)
+    finetuning: StageConfig = field(default_factory=StageConfig)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A recipe with where it comes from.
+
+    Attributes:
+        name: names the run folder, ``runs/<name>``.
+        folder: where the recipe's paths count from.
+    """
+
+    name: str
+    folder: Path
+    recipe: Recipe
+
+
+def load_recipe(name_or_file: str, flags: Mapping[str, Any]) -> NamedRecipe:
+    """A recipe by its name in the package or by its file, with flags laid over it.
+
+    Raises:
+        ConfigError: there is no such recipe, or a key or flag is unknown or out of range.
+    """
+    path = Path(name_or_file)
+    is_file = path.suffix == ".toml" or path.parent != Path()
+    if not is_file:
+        known = builtin_recipes()
+        if name_or_file not in known:
+            hint = did_you_mean(name_or_file, known)
+            raise ConfigError(f"{name_or_file}: no recipe of that name{hint}; a file of your own ends in .toml")
+        path = known[name_or_file]
+    recipe = from_mapping(Recipe, read_toml(path), where=path.name)
+    folder = path.parent if is_file else Path.cwd()
+    return NamedRecipe(path.stem, folder, with_flags(recipe, flags))
+
+
+def builtin_recipes() -> dict[str, Path]:
+    """The recipes inside the package, by name."""
+    folder = Path(str(importlib.resources.files("duologue"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}

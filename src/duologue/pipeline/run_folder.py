@@ -1,0 +1,131 @@
+"""The run folder: ``runs/<recipe>/``, with a folder for each stage, and what makes a stage finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from duologue.config import to_mapping
+from duologue.errors import RunFolderError
+from duologue.pipeline.recipe import NamedRecipe
+
+STAGES = ("tokenizer", "pretraining", "finetuning")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a recipe's run is kept."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, named: NamedRecipe, out: Path | None) -> RunFolder:
+        """The folder given, or ``runs/<recipe>`` in the current folder."""
+        return cls(out if out is not None else Path("runs") / named.name)
+
+    @property
+    def data(self) -> Path:
+        """Tokenised corpora."""
+        return self.path / "data"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The trained tokenizer."""
+        return self.path / "tokenizer"
+
+    @property
+    def model(self) -> Path:
+        """The newest stage's model."""
+        return self.path / "model"
+
+    def stage(self, name: str) -> Path:
+        """A stage's folder."""
+        return self.path / name
+
+    def describe(self, named: NamedRecipe) -> None:
+        """Writes recipe, resolved settings and environment, so that the run explains itself."""
+        self._make()
+        write_json(self.path / "resolved.json", to_mapping(named.recipe))
+        packages = {name: _version(name) for name in ("duologue", "torch", "tokenizers", "safetensors", "numpy")}
+        machine = {"python": platform.python_version(), "platform": platform.platform(), "cores": os.cpu_count()}
+        write_json(self.path / "env.json", {"packages": packages, **machine})
+        write_text(self.path / "recipe.toml", _as_toml(to_mapping(named.recipe)))
+
+    def publish(self, stage: str) -> None:
+        """Makes a stage's model the newest one of the run."""
+        replace_folder(self.model, lambda partial: shutil.copytree(self.stage(stage) / "model", partial))
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: cannot be made: {error.strerror}; give another --out") from None
+
+
+def replace_folder(target: Path, fill: Callable[[Path], object]) -> None:
+    """A folder that appears whole: filled under a hidden name, then put in the place of the old one."""
+    partial = target.with_name(f".{target.name}-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        fill(partial)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunFolderError(f"{target}: cannot be written: {error.strerror or error}; free space and start again") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole: under another name first, then renamed."""
+    partial = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}; free space and start again") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file whole."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file, or None where there is none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+
+
+def set_aside(path: Path) -> Path:
+    """Moves a run folder out of the way, to ``<name>-<date and time>``, and gives its new place."""
+    aside = path.with_name(f"{path.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    path.rename(aside)
+    return aside
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _as_toml(tables: dict[str, dict[str, Any]]) -> str:
+    lines = ["# All settings of this run, defaults included."]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in table.items() if value is not None)]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

@@ -1,0 +1,270 @@
+"""The stages of a recipe, one after the other: data, tokenizer, pretraining, fine-tuning.
+
+Each stage looks for what it has done already, so the same command again goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from duologue.config import to_mapping
+from duologue.conversation import Conversation
+from duologue.data.corpus import Corpus, Split, texts_of
+from duologue.data.formats import Row
+from duologue.data.loader import Loader
+from duologue.data.packing import PackingPlan, plan_packing
+from duologue.data.shards import Shards, write_shards
+from duologue.errors import ConfigError, DataError, RunFolderError
+from duologue.generation.config import GenerationConfig
+from duologue.generation.engine import Engine
+from duologue.pipeline.display import Display
+from duologue.pipeline.model_folder import write_model_folder
+from duologue.pipeline.recipe import NamedRecipe, Recipe
+from duologue.pipeline.run_folder import RunFolder, read_json, replace_folder, write_json
+from duologue.runtime import Machine, keep_freed_memory, measure_machine, seed_everything
+from duologue.tokenizer.chat_template import JINJA_TEMPLATE
+from duologue.tokenizer.tokenizer import Tokenizer
+from duologue.training.config import StageConfig
+from duologue.training.loop import Hooks, Stage, Trainer
+from duologue.training.metrics import plot_loss
+from duologue.transformer.model import Transformer
+from duologue.transformer.weights import load_transformer, read_config
+
+StageName = Literal["pretraining", "finetuning"]
+FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
+# What may differ when a checkpoint is continued, since no weight depends on it.
+FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints")
+
+
+@dataclass
+class Pipeline:
+    """A recipe on its way through its stages.
+
+    Attributes:
+        init: a model folder to start from; its tokenizer and shape are taken over.
+    """
+
+    named: NamedRecipe
+    run: RunFolder
+    display: Display
+    init: Path | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """The settings."""
+        return self.named.recipe
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """All rows to learn from."""
+        return Corpus(self.recipe.data, folder=self.named.folder)
+
+    @cached_property
+    def machine(self) -> Machine:
+        """Measured once; sets the process up for training too."""
+        keep_freed_memory()
+        return measure_machine()
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the initial model, of this run, or newly trained."""
+        if self.init is not None:
+            return Tokenizer.from_pretrained(self.init)
+        if not (self.run.tokenizer / "tokenizer.json").is_file():
+            self._train_tokenizer()
+        return Tokenizer.from_pretrained(self.run.tokenizer)
+
+    def describe(self) -> None:
+        """Writes recipe, settings and environment into the run folder."""
+        self.run.describe(self.named)
+
+    def pretrain(self) -> Path:
+        """Next-token prediction on everything; gives the model's folder."""
+        return self._train("pretraining", self.init)
+
+    def finetune(self) -> Path:
+        """Learns the assistant's turns, from ``init`` or from this run's pretrained model."""
+        pretrained = self.run.stage("pretraining") / "model"
+        start = pretrained if (pretrained / "config.json").is_file() else self.init
+        if start is None:
+            raise RunFolderError(f"{self.run.path}: has no pretrained model to fine-tune; run duologue pretrain first, or "
+                                 "give --init MODEL")  # fmt: skip
+        return self._train("finetuning", start)
+
+    def shards(self, stage: StageName, split: Split) -> Shards:
+        """The tokenised rows of a stage, made once and kept."""
+        rows = self.corpus.pretraining_rows if stage == "pretraining" else self.corpus.finetuning_rows
+        is_shared = stage == "finetuning" and not self.corpus.paths and self._has_pretraining_shards
+        folder = self.run.data / f"{'pretraining' if is_shared else stage}-{split}"
+        fingerprint = self._data_fingerprint("pretraining" if is_shared else stage)
+        manifest = read_json(folder / "manifest.json")
+        if manifest and manifest["tokenizer"] == fingerprint:
+            return Shards.open(folder)
+        with self.display.counting(f"{stage} rows tokenised ({split})") as count:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            return write_shards(rows(split), self.tokenizer, folder, fingerprint=fingerprint, on_progress=count)
+
+    def plan(self, stage: StageName) -> tuple[StageConfig, PackingPlan, Shards]:
+        """How a stage's training rows are packed."""
+        config = self._stage_config(stage)
+        shards = self.shards(stage, Split.TRAIN)
+        return config, self._pack(stage, shards, config), shards
+
+    def shape(self) -> Transformer:
+        """The model without weights, to be counted."""
+        with torch.device("meta"):
+            if self.init is not None:
+                config, vocab_size = read_config(self.init)
+                return Transformer(config, vocab_size=vocab_size)
+            return Transformer(self.recipe.transformer, vocab_size=self.tokenizer.vocab_size)
+
+    def first_model(self) -> Transformer:
+        """The model before any training: that of ``init``, or freshly drawn."""
+        return self._first_model(self.init)
+
+    def _train(self, name: StageName, start: Path | None) -> Path:
+        target = self.run.stage(name) / "model"
+        tokenizer = self.tokenizer
+        config, packing, shards = self.plan(name)
+        identity = self._identity(config, shards, start)
+        if self._is_finished(name, identity):
+            self.display.note(f"{name}: done already")
+            return target
+        stage = self._stage(name, config, packing, shards, identity)
+        model = self._first_model(start).to(stage.machine.device)
+        with self.display.training(name) as view:
+            hooks = Hooks(view.on_step, lambda model, metrics: self._show_replies(model, metrics.step), self.display.note)
+            trainer = Trainer(stage, model, hooks)
+            trained = trainer.run()
+        self._keep(name, trained, tokenizer, trainer)
+        write_json(self.run.stage(name) / "finished.json", identity)
+        self.run.publish(name)
+        return target
+
+    def _stage(self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards, identity: dict[str, Any]) -> Stage:
+        loader = self._loader(name, config, packing, shards)
+        validation_shards = self._validation_shards(name)
+        validation = None
+        if validation_shards is not None:
+            plan = self._pack(name, validation_shards, config)
+            validation = self._loader(name, config, plan, validation_shards) if plan.num_rows else None
+        rows = f"{packing.num_rows:,} rows of {packing.sequence_length}, {packing.fill:.1%} full"
+        self.display.note(f"{name}: {shards.manifest.num_tokens / 1e6:.1f} M tokens in {rows}")
+        if packing.num_dropped:
+            self.display.note(f"{packing.num_dropped:,} turns are longer than {packing.sequence_length} tokens and left out")
+        return Stage(name, config, loader, validation, self.run.stage(name), self.machine, time.monotonic(), identity)
+
+    def _loader(self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards) -> Loader:
+        places = config.micro_batch_tokens or config.batch_tokens
+        rows = max(1, places // packing.sequence_length)
+        only_learned, pad = name == "finetuning", self.tokenizer.end_of_text_id
+        return Loader(shards, packing, rows, config.seed, only_learned, pad)
+
+    def _pack(self, name: StageName, shards: Shards, config: StageConfig) -> PackingPlan:
+        only_learned = name == "finetuning"
+        turn_id = self.tokenizer.start_of_turn_id
+        packing = plan_packing(
+            shards, sequence_length=config.sequence_length, turn_id=turn_id, only_learned=only_learned, seed=config.seed
+        )
+        if not packing.num_rows:
+            reason = f"every turn is longer than the context of {config.sequence_length} tokens"
+            if not packing.num_dropped:
+                reason = "no dialogue has an assistant turn to learn"
+            raise DataError(f"{name}: nothing to learn from: {reason}")
+        return packing
+
+    def _validation_shards(self, name: StageName) -> Shards | None:
+        try:
+            return self.shards(name, Split.VALID)
+        except DataError:
+            return None  # a corpus may be too small to keep anything back
+
+    def _stage_config(self, name: StageName) -> StageConfig:
+        config: StageConfig = getattr(self.recipe, name)
+        context = self.recipe.transformer.max_position_embeddings
+        if self.init is not None:
+            context = read_config(self.init)[0].max_position_embeddings
+        length = config.sequence_length or min(context, config.batch_tokens)
+        if length > context:
+            raise ConfigError(f"{name}.sequence_length: is {length}; the model's context is {context}: raise "
+                              "transformer.max_position_embeddings")  # fmt: skip
+        return replace(config, sequence_length=length)
+
+    def _first_model(self, start: Path | None) -> Transformer:
+        if start is not None:
+            return load_transformer(start).requires_grad_(True).train()
+        seed_everything(self.recipe.pretraining.seed)
+        return Transformer(self.recipe.transformer, vocab_size=self.tokenizer.vocab_size)
+
+    def _keep(self, name: StageName, model: Transformer, tokenizer: Tokenizer, trainer: Trainer) -> None:
+        folder = self.run.stage(name)
+        plot_loss(folder / "metrics.jsonl", folder / "loss.png", title=f"{self.named.name}: {name}")
+        facts = {"stage": name, "tokens seen": trainer.state.num_tokens, "steps": trainer.state.step,
+                 "minutes": round(trainer.elapsed_s / 60, 1), "recipe": self.named.name}  # fmt: skip
+        generation = self.recipe.generation
+        replace_folder(folder / "model", lambda path: write_model_folder(path, model, tokenizer, generation, facts))
+
+    def _is_finished(self, name: StageName, identity: dict[str, Any]) -> bool:
+        finished = read_json(self.run.stage(name) / "finished.json")
+        if finished is None or not (self.run.stage(name) / "model" / "config.json").is_file():
+            return False
+        for key in sorted(identity):
+            if finished.get(key) != identity[key]:
+                raise RunFolderError(f"{self.run.stage(name)}: holds a finished stage with another {key}; give another --out, "
+                                     "or delete that folder to train it anew")  # fmt: skip
+        return True
+
+    def _identity(self, config: StageConfig, shards: Shards, start: Path | None) -> dict[str, Any]:
+        settings = {key: value for key, value in to_mapping(config).items() if key not in FREE_SETTINGS}
+        origin = {"init": fingerprint_file(start / "model.safetensors")} if start else {"shape": to_mapping(self.recipe.transformer)}
+        return {"data": shards.manifest.tokenizer, **settings, **origin}
+
+    def _train_tokenizer(self) -> None:
+        config = self.recipe.tokenizer
+        with self.display.counting("rows read for the tokenizer") as count:
+            rows = _counted(self.corpus.pretraining_rows(Split.TRAIN), count)
+            tokenizer = Tokenizer.train(texts_of(rows, max_bytes=config.max_train_mb * 1e6), config)
+        length = self.recipe.transformer.max_position_embeddings
+        fill = lambda path: tokenizer.save_pretrained(path, chat_template=JINJA_TEMPLATE, max_length=length)  # noqa: E731
+        replace_folder(self.run.tokenizer, fill)
+
+    def _data_fingerprint(self, stage: StageName) -> str:
+        files = [[path.name, fingerprint_file(path)] for path in self.corpus.paths]
+        tokenizer = fingerprint_file((self.init or self.run.tokenizer) / "tokenizer.json")
+        parts = [stage, to_mapping(self.recipe.data) | {"files": files}, tokenizer]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _has_pretraining_shards(self) -> bool:
+        return (self.run.data / f"pretraining-{Split.TRAIN}").is_dir()
+
+    def _show_replies(self, model: Transformer, step: int) -> None:
+        if step == 0:
+            return
+        engine = Engine(model, self.tokenizer, max_slots=1024)
+        config = GenerationConfig(max_new_tokens=32)
+        for prompt in FIXED_PROMPTS:
+            said = engine.generate(Conversation.of(prompt), config).sequences[0]
+            self.display.note(f"step {step}  {prompt} → {self.tokenizer.decode(said)!r}")
+
+
+def fingerprint_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _counted(rows: Iterator[Row], count: Callable[[int], None]) -> Iterator[Row]:
+    for number, row in enumerate(rows, start=1):
+        yield row
+        if number % 1000 == 0:
+            count(number)

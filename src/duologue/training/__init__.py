@@ -1,0 +1,1 @@
+"""Logits to weights: one loop; a stage is an objective, data and defaults."""

@@ -1,0 +1,45 @@
+"""The recipe's tables ``[pretraining]`` and ``[finetuning]``: one training stage each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from duologue.config import require
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """How one stage trains. Its length is ``minutes``, or ``steps``, or else ``epochs`` over the data."""
+
+    minutes: Annotated[float, "wall-clock of the stage, from its start to its saved model; 0 = go by steps"] = 0.0
+    steps: Annotated[int, "optimiser steps; 0 = go by minutes or epochs"] = 0
+    epochs: Annotated[float, "passes over the data: the length without minutes and steps, and a limit with minutes"] = 4
+    sequence_length: Annotated[int, "tokens in a row; 0 = the model's context"] = 0
+    batch_tokens: Annotated[int, "tokens in an optimiser step"] = 8192
+    micro_batch_tokens: Annotated[int, "tokens that go through the model at once; 0 = the whole batch"] = 0
+    learning_rate: Annotated[float, "peak rate for the blocks' matrices (Muon)"] = 0.01
+    embedding_learning_rate: Annotated[float, "peak rate for embeddings and norms (AdamW)"] = 0.005
+    weight_decay: Annotated[float, "decay of the matrices"] = 0.05
+    warmup_steps: Annotated[int, "steps in which the rate rises from zero"] = 20
+    cooldown: Annotated[float, "share of the stage in which the rate falls to zero at the end"] = 0.4
+    max_gradient_norm: Annotated[float, "longer gradients are cut to this length"] = 1.0
+    seed: Annotated[int, "order of the data and first weights"] = 0
+    dtype: Annotated[Literal["auto", "float32", "bfloat16"], "number format; auto = what multiplies faster"] = "auto"
+    compile: Annotated[Literal["auto", "on", "off"], "torch.compile; auto = where the stage is long enough"] = "auto"
+    evaluate_every: Annotated[int, "steps between looks at the validation data; 0 = ten times a stage"] = 0
+    patience: Annotated[int, "looks without a better validation loss before the stage stops; 0 = never"] = 0
+    save_every_s: Annotated[float, "seconds between checkpoints"] = 60.0
+    keep_checkpoints: Annotated[int, "newest checkpoints that are kept"] = 2
+
+    def __post_init__(self) -> None:
+        at_least = {"minutes": 0, "steps": 0, "epochs": 0, "sequence_length": 0, "micro_batch_tokens": 0,
+                    "weight_decay": 0, "warmup_steps": 0, "evaluate_every": 0, "patience": 0, "save_every_s": 0}  # fmt: skip
+        for name, low in at_least.items():
+            require(getattr(self, name) >= low, name, getattr(self, name), f"at least {low}")
+        for name in ("batch_tokens", "learning_rate", "embedding_learning_rate", "max_gradient_norm"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        require(0 <= self.cooldown <= 1, "cooldown", self.cooldown, "0 to 1")
+        require(self.keep_checkpoints >= 1, "keep_checkpoints", self.keep_checkpoints, "at least 1")
+        require(self.sequence_length != 1, "sequence_length", self.sequence_length, "0, or at least 2")
+        require(not (self.minutes and self.steps), "minutes", self.minutes, "0 where steps are given: one of the two")

@@ -1,0 +1,85 @@
+"""What a training run says of itself: a line of ``metrics.jsonl`` a step, and a plot of the loss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One optimiser step.
+
+    Attributes:
+        loss: nats a token, mean over the step's labels.
+        share_of_peak: operations done over what the machine's measured matrix product would do; 0 if not measured.
+        validation_loss: nats a token on the validation rows, where this step looked.
+    """
+
+    step: int
+    loss: float
+    rate: float
+    gradient_norm: float
+    num_tokens: int
+    tokens_per_s: float
+    share_of_peak: float
+    elapsed_s: float
+    validation_loss: float | None = None
+
+
+class MetricsFile:
+    """Appends metrics to ``metrics.jsonl``; what a killed run wrote past its checkpoint is dropped on resume."""
+
+    def __init__(self, path: Path, *, first_step: int) -> None:
+        """Opens the file and keeps the lines before ``first_step``."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_metrics(path) if line["step"] < first_step]
+        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        self._path = path
+
+    def append(self, metrics: StepMetrics) -> None:
+        """Adds one line."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(metrics)) + "\n")
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, float]]:
+    """The lines of a metrics file; one that was cut short at the end is left out."""
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            return
+
+
+def plot_loss(metrics_path: Path, image_path: Path, *, title: str) -> None:
+    """Draws training and validation loss against tokens seen, as a PNG."""
+    from matplotlib.figure import Figure
+
+    lines = list(read_metrics(metrics_path))
+    if not lines:
+        return
+    tokens = [line["num_tokens"] / 1e6 for line in lines]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(tokens, [line["loss"] for line in lines], color="#9db4c8", linewidth=0.8, label="training, each step")
+    axes.plot(tokens, _smoothed([line["loss"] for line in lines]), color="#1f4e79", label="training, smoothed")
+    looks = [(t, line["validation_loss"]) for t, line in zip(tokens, lines, strict=True) if line["validation_loss"]]
+    if looks:
+        axes.plot(*zip(*looks, strict=True), "o-", color="#c8641e", markersize=3, label="validation")
+    axes.set(title=title, xlabel="million tokens seen", ylabel="loss, nats a token")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(image_path, dpi=120)
+
+
+def _smoothed(values: list[float], *, keep: float = 0.95) -> list[float]:
+    smooth, mean, weight = [], 0.0, 0.0
+    for value in values:
+        mean, weight = keep * mean + (1 - keep) * value, keep * weight + 1 - keep
+        smooth.append(mean / weight)
+    return smooth

@@ -1,0 +1,90 @@
+"""What a stage minimises: next-token cross-entropy, taken in chunks so that the logits never stand in memory whole.
+
+Shapes: N places, M model width, V vocabulary.
+
+Source: Wijmans et al. 2024, arXiv:2411.09009 (the loss without the logits), here as plain chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from duologue.data.loader import Batch
+from duologue.tokenizer.chat_template import NO_LOSS
+from duologue.transformer.attention import Attend, document_mask
+from duologue.transformer.model import Transformer
+
+CHUNK = 1024
+
+# How the hidden states of a packed batch are made: (model, input_ids, position_ids, document_ids) -> [B, T, M]
+Forward = Callable[[Transformer, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class LossSum:
+    """A loss that is summed over places, and how many there were; divided once, by the number in the whole step."""
+
+    total: Tensor
+    num_tokens: int
+
+
+def next_token_loss(
+    forward: Forward, model: Transformer, batch: Batch, device: torch.device | str, *, learns: bool = True
+) -> LossSum:
+    """Cross-entropy of the labels of a packed batch, in nats, summed; without gradients unless it ``learns``."""
+    arrays = (batch.input_ids, batch.position_ids, batch.document_ids, batch.labels)
+    *inputs, labels_BT = (torch.from_numpy(array).to(device) for array in arrays)
+    hidden_NM, weight_VM, labels_N = forward(model, *inputs).flatten(0, 1), model.output_weight, labels_BT.flatten()
+    if not learns:
+        hidden_NM, weight_VM = hidden_NM.detach(), weight_VM.detach()
+    kept = (labels_N != NO_LOSS).nonzero().squeeze(1)
+    total = ChunkedCrossEntropy.apply(hidden_NM[kept], weight_VM, labels_N[kept])
+    return LossSum(total, len(kept))
+
+
+def packed_forward(attention: Callable[[Tensor], Attend]) -> Forward:
+    """The model over packed rows, each place seeing its own document only."""
+
+    def forward(model: Transformer, input_ids_BT: Tensor, position_ids_BT: Tensor, document_ids_BT: Tensor) -> Tensor:
+        mask = document_mask(document_ids_BT, torch.float32)
+        return model.hidden(input_ids_BT, position_ids_BT, attention(mask))
+
+    return forward
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """Sum of -log softmax(hidden @ weight.T)[label]; gradients are made in the forward pass, chunk by chunk."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_NM: Tensor, weight_VM: Tensor, labels_N: Tensor) -> Tensor:
+        """Returns the sum in float32 and keeps both gradients for backward."""
+        wants_gradient = any(ctx.needs_input_grad)
+        grad_hidden = torch.empty_like(hidden_NM) if wants_gradient else None
+        grad_weight = torch.zeros_like(weight_VM, dtype=torch.float32) if wants_gradient else None
+        total = torch.zeros((), dtype=torch.float32, device=hidden_NM.device)
+        for start in range(0, len(labels_N), CHUNK):
+            span = slice(start, start + CHUNK)
+            labels = labels_N[span, None]
+            logits = (hidden_NM[span] @ weight_VM.T).float()
+            log_norm = torch.logsumexp(logits, dim=-1, keepdim=True)
+            total += (log_norm - logits.gather(1, labels)).sum()
+            if grad_hidden is not None and grad_weight is not None:
+                error = logits.sub_(log_norm).exp_()
+                error.scatter_add_(1, labels, torch.full_like(labels, -1, dtype=error.dtype))
+                error = error.to(hidden_NM.dtype)
+                grad_hidden[span] = error @ weight_VM
+                grad_weight += error.T @ hidden_NM[span]
+        ctx.gradients = (grad_hidden, grad_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
+        """Scales the gradients that forward made."""
+        grad_hidden, grad_weight = ctx.gradients
+        scale = grad_outputs[0]
+        return grad_hidden * scale.to(grad_hidden.dtype), (grad_weight * scale).to(grad_hidden.dtype), None

@@ -1,0 +1,68 @@
+"""Optimisers: Muon for the matrices of the blocks, AdamW for embeddings and norms. Both are torch's own.
+
+Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; Loshchilov and Hutter 2019,
+arXiv:1711.05101 (AdamW). Rates are matched so that both move a matrix by like amounts: Liu et al. 2025,
+section 2.2, arXiv:2502.16982.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Muon
+
+from duologue.errors import RunFolderError
+from duologue.training.config import StageConfig
+
+
+class Optimizers:
+    """Muon and AdamW behind one step."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], config: StageConfig) -> None:
+        """Splits the parameters: matrices inside blocks go to Muon, all others to AdamW."""
+        matrices = {name: weight for name, weight in parameters.items() if weight.ndim == 2 and ".layers." in name}
+        others = {name: weight for name, weight in parameters.items() if name not in matrices}
+        muon = Muon(
+            matrices.values(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        adamw = AdamW(
+            others.values(), lr=config.embedding_learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+        )
+        self._groups = [(muon, matrices), (adamw, others)]
+        self._peaks = [optimizer.param_groups[0]["lr"] for optimizer, _ in self._groups]
+
+    def step(self, *, rate: float) -> None:
+        """One update with ``rate`` (0 to 1) times the peak learning rates."""
+        for (optimizer, _), peak in zip(self._groups, self._peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * rate
+            optimizer.step()
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """All state by parameter name, for a checkpoint: ``"model.norm.weight/exp_avg"``."""
+        return {
+            f"{name}/{key}": value
+            for optimizer, parameters in self._groups
+            for name, weight in parameters.items()
+            for key, value in optimizer.state[weight].items()
+            if isinstance(value, Tensor)
+        }
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes the state back that state_tensors gave."""
+        by_name = {name: (optimizer, weight) for optimizer, group in self._groups for name, weight in group.items()}
+        for path, tensor in tensors.items():
+            name, _, key = path.rpartition("/")
+            if name not in by_name:
+                raise RunFolderError(f"checkpoint: optimiser state for {name}, which this model does not have")
+            optimizer, weight = by_name[name]
+            optimizer.state[weight][key] = tensor.clone() if tensor.ndim == 0 else tensor.to(weight.device)
+
+
+def is_finite(norm: Tensor) -> bool:
+    """Whether a gradient's length is a number that a step may use."""
+    return bool(torch.isfinite(norm))
