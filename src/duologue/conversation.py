@@ -19,6 +19,9 @@ class Role(StrEnum):
     ASSISTANT = "assistant"
 
 
+_ROLES = {str(role): role for role in Role}
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation.
@@ -44,7 +47,8 @@ class Message:
         if not isinstance(fields, Mapping):
             raise DataError(f"a message is {_kind(fields)}; expected an object with role and content")
         role, content, weight = fields.get("role"), fields.get("content"), fields.get("weight", 1)
-        if role not in Role.__members__.values():
+        known_role = _ROLES.get(role) if isinstance(role, str) else None
+        if known_role is None:
             raise DataError(f"role is {role!r}; expected system, user or assistant")
         if not isinstance(content, str):
             raise DataError(f"content of the {role} message is {_kind(content)}; expected text")
@@ -52,7 +56,7 @@ class Message:
             raise DataError(f"content of the {role} message holds half a surrogate pair, which is not Unicode text")
         if isinstance(weight, bool) or weight not in (0, 1, None):
             raise DataError(f"weight of the {role} message is {weight!r}; expected 0 or 1")
-        return cls(Role(role), content, 1 if weight is None else int(weight))
+        return cls(known_role, content, 1 if weight is None else int(weight))
 
     def to_dict(self) -> dict[str, Any]:
         """The message as JSON; ``weight`` only where it is not 1."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import unicodedata
 from typing import TYPE_CHECKING
 
 from duologue.chat.session import ChatSession, TurnsDropped
@@ -25,14 +26,14 @@ ASKS, REPLIES = "you: ", "bot: "
 
 def print_reply(session: ChatSession, text: str) -> FinishEvent | None:
     """Says a text, prints the reply on stdout as it comes, and gives its end."""
-    finish = None
+    finish, on_terminal = None, sys.stdout.isatty()
     try:
         with contextlib.closing(session.say(text)) as events:
             for event in events:
                 if isinstance(event, TurnsDropped):
                     note(f"the oldest {event.num_messages} messages no longer fit and were left out")
                     continue
-                print(event.text, end="", flush=True)
+                print(_harmless(event.text) if on_terminal else event.text, end="", flush=True)
                 finish = event if isinstance(event, FinishEvent) else None
     finally:
         print(flush=True)
@@ -60,6 +61,11 @@ def chat_in_terminal(session: ChatSession) -> None:
 def note(text: str) -> None:
     """Tells the user something that is not part of the conversation."""
     print(f"({text})", file=sys.stderr, flush=True)
+
+
+def _harmless(text: str) -> str:
+    """The text without control characters: what a model writes must not move the cursor or change the terminal."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
 
 
 def _ask(prompts: PromptSession[str]) -> str | None:

@@ -33,7 +33,7 @@ WHOLE, STAGE, MODEL = "From dialogues to a chat", "One stage after the other", "
 VERBS = {
     "quickstart": Verb("duologue.cli.quickstart", WHOLE, "train on the built-in corpus, see how good it is, then chat"),
     "up": Verb("duologue.cli.up", WHOLE, "all stages of a recipe, on your own dialogues or others"),
-    "data": Verb("duologue.cli.data", STAGE, "check, show and prepare dialogue files"),
+    "data": Verb("duologue.cli.data", STAGE, "check and show dialogue files"),
     "tokenizer": Verb("duologue.cli.tokenizer", STAGE, "train a tokenizer"),
     "pretrain": Verb("duologue.cli.pretrain", STAGE, "learn language: predict the next token"),
     "finetune": Verb("duologue.cli.finetune", STAGE, "learn to reply: predict the right answer"),
@@ -45,8 +45,8 @@ VERBS = {
 
 EXAMPLES = """\
   duologue quickstart
-  duologue up dialogue-small --data my.jsonl
-  duologue chat runs/dialogue-small"""
+  duologue up small --data my.jsonl
+  duologue chat runs/small"""
 
 
 class VerbModule(Protocol):

@@ -34,7 +34,7 @@ class Corpus:
         self.config = config
         self.paths = checked_paths([folder / name for name in config.files]) if config.files else []
         if not self.paths and not config.builtin_dialogues:
-            raise DataError("no dialogues to learn from; give --data FILES, or builtin_dialogues in the recipe's [data]")
+            raise DataError("no dialogues to learn from; give --data FILES, or [data] builtin_dialogues in the recipe")
         self._fraction: float | None = None
 
     def pretraining_rows(self, split: Split) -> Iterator[Row]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from duologue.data.shards import Shards
 BLOCK = 100_000  # pieces that are packed together: bounds memory and time, costs nothing at this size
 
 Ints = npt.NDArray[np.int64]
+Span = tuple[int, int]  # (start, length) among all tokens
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class PackingPlan:
     """Which pieces stand in which row.
 
     Attributes:
-        starts, lengths: [num_pieces], where a piece begins among all tokens, and its tokens (label of the last included).
+        starts, lengths: [num_pieces], where a piece begins among all tokens; its tokens, the last label included.
         row_offsets: [num_rows + 1] into pieces.
         pieces: [num_pieces], piece numbers, row after row.
         sequence_length: places in a row.
@@ -94,7 +96,7 @@ def best_fit(lengths: Ints, order: Ints, *, capacity: int) -> list[list[int]]:
     return rows
 
 
-def _cut(shards: Shards, document: int, capacity: int, turn_id: int, only_learned: bool) -> tuple[list[tuple[int, int]], int]:
+def _cut(shards: Shards, document: int, capacity: int, turn_id: int, only_learned: bool) -> tuple[list[Span], int]:
     """The pieces (start, length) of one document, and how many turns were left out."""
     start, end = int(shards.offsets[document]), int(shards.offsets[document + 1])
     if end - start <= capacity + 1:
@@ -106,22 +108,22 @@ def _cut(shards: Shards, document: int, capacity: int, turn_id: int, only_learne
         if span[1] <= capacity + 1:
             spans.append(span)
         elif only_learned:
-            num_dropped += 1
+            num_dropped += _is_useful(shards, span, only_learned)
         else:
             spans += [(at, min(capacity + 1, span[0] + span[1] - at)) for at in range(span[0], sum(span) - 1, capacity)]
     return [span for span in spans if _is_useful(shards, span, only_learned)], num_dropped
 
 
-def _windows(borders: list[int], size: int) -> Iterator[tuple[int, int]]:
+def _windows(borders: list[int], size: int) -> Iterator[Span]:
     """Runs of whole turns, each at most ``size`` tokens where its turns allow."""
     begin = borders[0]
-    for previous, border in zip(borders, borders[1:], strict=False):
+    for previous, border in pairwise(borders):
         if border - begin > size and previous > begin:
             yield begin, previous - begin
             begin = previous
     yield begin, borders[-1] - begin
 
 
-def _is_useful(shards: Shards, span: tuple[int, int], only_learned: bool) -> bool:
+def _is_useful(shards: Shards, span: Span, only_learned: bool) -> bool:
     start, length = span
     return length > 1 and (not only_learned or bool(shards.learned[start + 1 : start + length].any()))

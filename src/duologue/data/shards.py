@@ -74,12 +74,13 @@ def write_shards(
     folder: Path,
     *,
     fingerprint: str,
+    if_empty: str = "the corpus is empty; expected at least one dialogue or text",
     on_progress: Callable[[int], None] = lambda num_rows: None,
 ) -> Shards:
     """Tokenises a corpus into a folder, which appears whole or not at all.
 
     Raises:
-        DataError: the corpus is empty.
+        DataError: the corpus is empty, with ``if_empty`` as its message.
     """
     partial = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -98,7 +99,7 @@ def write_shards(
             on_progress(len(lengths))
     if not lengths:
         shutil.rmtree(partial)
-        raise DataError("the corpus is empty; expected at least one dialogue or text")
+        raise DataError(if_empty)
     np.save(partial / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     manifest = Manifest(len(lengths), sum(lengths), num_learned, num_bytes, dtype, fingerprint)
     (partial / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")

@@ -8,13 +8,14 @@ Shapes: R lanes, T rows of a lane, C slots of a lane, H query heads, K key-value
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from duologue.generation.kv_arena import Lanes
-from duologue.transformer.attention import Attend
+from duologue.transformer.attention import AttendIn
 from duologue.transformer.model import Transformer
 
 MAX_ROWS = 512  # of one forward pass when a prompt is read: enough to fill a processor, little enough memory
@@ -44,7 +45,7 @@ def run_rows(model: Transformer, lanes: Lanes, rows: Rows) -> Tensor:
     return model.hidden(rows.input_ids, rows.position_ids, attention_over_lanes(lanes, rows))
 
 
-def attention_over_lanes(lanes: Lanes, rows: Rows) -> Attend:
+def attention_over_lanes(lanes: Lanes, rows: Rows) -> AttendIn:
     """Writes each row's key and value into its slot, then lets the rows see the slots that their mask opens.
 
     The query heads that share a key-value head become rows of one product, so the cache is read once for all of them
@@ -70,7 +71,7 @@ def attention_over_lanes(lanes: Lanes, rows: Rows) -> Attend:
         )
         return found.reshape(R, H, T, D)
 
-    return attend
+    return lambda layer: partial(attend, layer)
 
 
 def closed_mask(*shape: int, device: torch.device | str) -> Tensor:

@@ -36,7 +36,8 @@ def stage_plan(pipeline: Pipeline, stage: Literal["pretraining", "finetuning"]) 
     tokens_per_s = TYPICAL_SHARE_OF_PEAK * machine.gflops[machine.best_dtype] * 1e9 / flops
     step_tokens = max(config.batch_tokens, packing.sequence_length)
     epoch_steps = packing.num_rows * packing.sequence_length / step_tokens
-    steps = config.steps or (config.minutes * 60 * tokens_per_s / step_tokens if config.minutes else config.epochs * epoch_steps)
+    timed_steps = config.minutes * 60 * tokens_per_s / step_tokens
+    steps = config.steps or timed_steps or config.epochs * epoch_steps
     return {
         "parameters": model.num_parameters,
         "tokens": shards.manifest.num_tokens,
@@ -44,7 +45,7 @@ def stage_plan(pipeline: Pipeline, stage: Literal["pretraining", "finetuning"]) 
         "epochs": round(steps / epoch_steps, 2),
         "tokens_per_s": round(tokens_per_s),
         "minutes": round(config.minutes or steps * step_tokens / tokens_per_s / 60, 1),
-        "memory_gib": round(_memory_bytes(model, min(step_tokens, config.micro_batch_tokens or step_tokens)) / 2**30, 2),
+        "memory_gib": round(_memory_bytes(model, config.micro_batch_tokens or step_tokens) / 2**30, 2),
     }
 
 

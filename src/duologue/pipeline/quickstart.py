@@ -43,8 +43,8 @@ class Budget:
 
     @classmethod
     def of(cls, minutes: float) -> Budget:
-        """Leaves a tenth, and at least some seconds, for corpus, tokenizer and test."""
-        aside = min(0.3 * minutes, 0.35 + 0.1 * minutes)
+        """Leaves about a minute for corpus, tokenizer and test."""
+        aside = min(0.3 * minutes, 0.55 + 0.05 * minutes)
         training = minutes - aside
         dialogues = int(min(DIALOGUES, max(2_000, minutes * 20_000)))
         items = ITEMS_PER_SKILL if minutes >= 3 else 10

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
 
 from duologue.conversation import Conversation, Role
-from duologue.evaluation.exact_match import ExactMatchReport
+from duologue.evaluation.exact_match import ExactMatchReport, Tally
 from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
 from duologue.pipeline.display import Display
@@ -67,16 +68,19 @@ class QuickstartReport:
 
 def accuracy_rows(accuracy: ExactMatchReport) -> list[tuple[str, str, str]]:
     """A row for all skills, one for each skill, one for each distance of recall; a cell for each language."""
-    langs = ("en", "zh")
-    overall = ("all skills", *(str(accuracy.by_lang.get(lang, "")) for lang in langs))
+
+    def row(name: str, tallies: Mapping[Any, Tally], *key: object) -> tuple[str, str, str]:
+        found = (tallies.get((lang, *key) if key else lang) for lang in ("en", "zh"))
+        english, chinese = (f"{tally.share:.0%} of {tally.total}" if tally else "" for tally in found)
+        return name, english, chinese
+
     skills = sorted({skill for _, skill in accuracy.by_skill})
-    rows = [overall, *((skill, *(str(accuracy.by_skill.get((lang, skill), "")) for lang in langs)) for skill in skills)]
     distances = sorted({distance for _, distance in accuracy.by_distance})
-    rows += [
-        (f"recall, {distance} turns back", *(str(accuracy.by_distance.get((lang, distance), "")) for lang in langs))
-        for distance in distances
+    return [
+        row("all skills", accuracy.by_language),
+        *(row(skill, accuracy.by_skill, skill) for skill in skills),
+        *(row(f"recall, {distance} turns back", accuracy.by_distance, distance) for distance in distances),
     ]
-    return rows  # type: ignore[return-value]
 
 
 def sample_dialogues(engine: Engine) -> dict[str, list[Conversation]]:
@@ -90,15 +94,15 @@ def show_report(report: QuickstartReport, display: Display) -> None:
     stages = "  ".join(f"{stage} {value}" for stage, value in report.bits_per_byte.items())
     display.note(f"bits per byte of held-out replies: {stages}")
     table = Table("right answers", "English", "中文", box=None, padding=(0, 2))
-    for row in accuracy_rows(report.accuracy):
-        table.add_row(*row)
+    for cells in accuracy_rows(report.accuracy):
+        table.add_row(*cells)
     display.console.print(table)
     for rows in report.samples.values():
         for row in rows:
             display.console.print()
             for message in row.messages:
-                who = "you" if message.role is Role.USER else "bot"
-                display.console.print(f"  {who}  {message.content}", markup=False, style="" if who == "you" else "green")
+                who, style = ("you", "") if message.role is Role.USER else ("bot", "green")
+                display.console.print(f"  {who}  {message.content}", markup=False, style=style)
     display.console.print()
     display.note(f"{report.minutes:.1f} minutes; report and plots: {report.model.removesuffix('/model')}/report.md")
     display.note(f"talk to it: duologue chat {report.model.removesuffix('/model')}")

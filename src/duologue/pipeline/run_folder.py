@@ -17,8 +17,6 @@ from duologue.config import to_mapping
 from duologue.errors import RunFolderError
 from duologue.pipeline.recipe import NamedRecipe
 
-STAGES = ("tokenizer", "pretraining", "finetuning")
-
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -75,12 +73,13 @@ def replace_folder(target: Path, fill: Callable[[Path], object]) -> None:
     partial = target.with_name(f".{target.name}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         fill(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise RunFolderError(f"{target}: cannot be written: {error.strerror or error}; free space and start again") from None
+        raise _not_written(target, error) from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -90,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}; free space and start again") from None
+        raise _not_written(path, error) from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -113,6 +112,10 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def _not_written(path: Path, error: OSError) -> RunFolderError:
+    return RunFolderError(f"{path}: cannot be written: {error.strerror or error}; free space and start again")
+
+
 def _version(package: str) -> str:
     try:
         return version(package)
@@ -123,7 +126,8 @@ def _version(package: str) -> str:
 def _as_toml(tables: dict[str, dict[str, Any]]) -> str:
     lines = ["# All settings of this run, defaults included."]
     for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in table.items() if value is not None)]
+        lines += ["", f"[{name}]"]
+        lines += [f"{key} = {_toml_value(value)}" for key, value in table.items() if value is not None]
     return "\n".join(lines) + "\n"
 
 

@@ -40,7 +40,9 @@ from duologue.transformer.model import Transformer
 from duologue.transformer.weights import load_transformer, read_config
 
 StageName = Literal["pretraining", "finetuning"]
+STAGES: tuple[StageName, ...] = ("pretraining", "finetuning")
 FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
+NO_REPLIES = "nothing to learn from: no dialogue has an assistant turn; expected rows with a reply by the assistant"
 # What may differ when a checkpoint is continued, since no weight depends on it.
 FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints")
 
@@ -96,12 +98,13 @@ class Pipeline:
         pretrained = self.run.stage("pretraining") / "model"
         start = pretrained if (pretrained / "config.json").is_file() else self.init
         if start is None:
-            raise RunFolderError(f"{self.run.path}: has no pretrained model to fine-tune; run duologue pretrain first, or "
-                                 "give --init MODEL")  # fmt: skip
+            found = f"{self.run.path}: has no pretrained model to fine-tune"
+            raise RunFolderError(f"{found}; run duologue pretrain first, or give --init MODEL")
         return self._train("finetuning", start)
 
     def shards(self, stage: StageName, split: Split) -> Shards:
         """The tokenised rows of a stage, made once and kept."""
+        tokenizer = self.tokenizer
         rows = self.corpus.pretraining_rows if stage == "pretraining" else self.corpus.finetuning_rows
         is_shared = stage == "finetuning" and not self.corpus.paths and self._has_pretraining_shards
         folder = self.run.data / f"{'pretraining' if is_shared else stage}-{split}"
@@ -111,7 +114,9 @@ class Pipeline:
             return Shards.open(folder)
         with self.display.counting(f"{stage} rows tokenised ({split})") as count:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            return write_shards(rows(split), self.tokenizer, folder, fingerprint=fingerprint, on_progress=count)
+            return write_shards(
+                rows(split), tokenizer, folder, fingerprint=fingerprint, if_empty=NO_REPLIES, on_progress=count
+            )
 
     def plan(self, stage: StageName) -> tuple[StageConfig, PackingPlan, Shards]:
         """How a stage's training rows are packed."""
@@ -142,7 +147,8 @@ class Pipeline:
         stage = self._stage(name, config, packing, shards, identity)
         model = self._first_model(start).to(stage.machine.device)
         with self.display.training(name) as view:
-            hooks = Hooks(view.on_step, lambda model, metrics: self._show_replies(model, metrics.step), self.display.note)
+            show_replies = lambda model, metrics: self._show_replies(model, metrics.step)  # noqa: E731
+            hooks = Hooks(view.on_step, show_replies, self.display.note)
             trainer = Trainer(stage, model, hooks)
             trained = trainer.run()
         self._keep(name, trained, tokenizer, trainer)
@@ -150,7 +156,9 @@ class Pipeline:
         self.run.publish(name)
         return target
 
-    def _stage(self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards, identity: dict[str, Any]) -> Stage:
+    def _stage(
+        self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards, identity: dict[str, Any]
+    ) -> Stage:
         loader = self._loader(name, config, packing, shards)
         validation_shards = self._validation_shards(name)
         validation = None
@@ -160,7 +168,8 @@ class Pipeline:
         rows = f"{packing.num_rows:,} rows of {packing.sequence_length}, {packing.fill:.1%} full"
         self.display.note(f"{name}: {shards.manifest.num_tokens / 1e6:.1f} M tokens in {rows}")
         if packing.num_dropped:
-            self.display.note(f"{packing.num_dropped:,} turns are longer than {packing.sequence_length} tokens and left out")
+            length = packing.sequence_length
+            self.display.note(f"{packing.num_dropped:,} turns are longer than {length} tokens and left out")
         return Stage(name, config, loader, validation, self.run.stage(name), self.machine, time.monotonic(), identity)
 
     def _loader(self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards) -> Loader:
@@ -176,10 +185,9 @@ class Pipeline:
             shards, sequence_length=config.sequence_length, turn_id=turn_id, only_learned=only_learned, seed=config.seed
         )
         if not packing.num_rows:
-            reason = f"every turn is longer than the context of {config.sequence_length} tokens"
-            if not packing.num_dropped:
-                reason = "no dialogue has an assistant turn to learn"
-            raise DataError(f"{name}: nothing to learn from: {reason}")
+            too_long = f"{name}: every reply is longer than the context of {config.sequence_length} tokens"
+            remedy = "raise transformer.max_position_embeddings"
+            raise DataError(f"{too_long}; {remedy}" if packing.num_dropped else NO_REPLIES)
         return packing
 
     def _validation_shards(self, name: StageName) -> Shards | None:
@@ -219,13 +227,14 @@ class Pipeline:
             return False
         for key in sorted(identity):
             if finished.get(key) != identity[key]:
-                raise RunFolderError(f"{self.run.stage(name)}: holds a finished stage with another {key}; give another --out, "
-                                     "or delete that folder to train it anew")  # fmt: skip
+                found = f"{self.run.stage(name)}: holds a finished stage with another {key}"
+                raise RunFolderError(f"{found}; give another --out, or delete that folder to train it anew")
         return True
 
     def _identity(self, config: StageConfig, shards: Shards, start: Path | None) -> dict[str, Any]:
         settings = {key: value for key, value in to_mapping(config).items() if key not in FREE_SETTINGS}
-        origin = {"init": fingerprint_file(start / "model.safetensors")} if start else {"shape": to_mapping(self.recipe.transformer)}
+        shape = to_mapping(self.recipe.transformer)
+        origin = {"init": fingerprint_file(start / "model.safetensors")} if start else {"shape": shape}
         return {"data": shards.manifest.tokenizer, **settings, **origin}
 
     def _train_tokenizer(self) -> None:
@@ -264,7 +273,9 @@ def fingerprint_file(path: Path) -> str:
 
 
 def _counted(rows: Iterator[Row], count: Callable[[int], None]) -> Iterator[Row]:
+    number = 0
     for number, row in enumerate(rows, start=1):
         yield row
         if number % 1000 == 0:
             count(number)
+    count(number)

@@ -8,7 +8,7 @@ from duologue.conversation import Conversation
 from duologue.data.corpus import Split
 from duologue.evaluation.likelihood import bits_per_byte
 from duologue.pipeline.run_folder import write_json
-from duologue.pipeline.stages import Pipeline
+from duologue.pipeline.stages import STAGES, Pipeline
 from duologue.transformer.model import Transformer
 from duologue.transformer.weights import load_transformer
 
@@ -18,6 +18,8 @@ MEASURED_ROWS = 300
 def run_all(pipeline: Pipeline) -> dict[str, object]:
     """Tokenizer, pretraining, fine-tuning; gives the model's folder and its bits per byte after each stage."""
     pipeline.describe()
+    for stage in STAGES:
+        pipeline.plan(stage)  # what is wrong with the data is said before anything long begins
     bits = {"start": measure(pipeline, pipeline.first_model())}
     for name, train in (("pretraining", pipeline.pretrain), ("finetuning", pipeline.finetune)):
         pipeline.display.title(name)

@@ -2,9 +2,9 @@
 
     <|im_start|>user⏎Hello!<|im_end|>⏎<|im_start|>assistant⏎Hi there.<|im_end|>⏎
 
-It only ever appends: the ids of the first n turns are a prefix of the ids of n + 1 turns, so what a model has read of a
-chat stays valid when the chat goes on. Each content is encoded on its own and control ids are added by id, so no content
-can open or close a turn.
+It only ever appends: the ids of the first n turns are a prefix of the ids of n + 1 turns, so what a model has read of
+a chat stays valid when the chat goes on. Each content is encoded on its own and control ids are added by id, so no
+content can open or close a turn.
 """
 
 from __future__ import annotations

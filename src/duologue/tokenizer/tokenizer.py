@@ -122,7 +122,9 @@ class Tokenizer:
         return table
 
     def _control_id(self, token: str) -> int:
-        return int(self._backend.token_to_id(token))
+        token_id = self._backend.token_to_id(token)
+        assert token_id is not None, "checked when the tokenizer was made"
+        return token_id
 
 
 class StreamDecoder:

@@ -65,7 +65,7 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, *, keep: in
 
 def load_newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole, and a line for each newer one that is not."""
-    damaged = []
+    damaged: list[str] = []
     for path in checkpoint_folders(folder):
         try:
             return load_checkpoint(path), damaged

@@ -6,22 +6,29 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from duologue.training.objective import Forward, packed_forward
-from duologue.transformer.attention import masked_attention, multiplied_attention
+from duologue.transformer.attention import AttendIn, document_attention, document_mask, masked_attention
+from duologue.transformer.model import Transformer
 
 T = TypeVar("T")
 
 
 class Compiler:
-    """Holds the forward of packed rows, compiled or not, and falls back once if the compiler fails."""
+    """The forward of packed rows, compiled or not; falls back once if the compiler fails.
 
-    def __init__(self, is_wanted: bool, *, on_note: Callable[[str], None]) -> None:
+    Each block is compiled by itself: they are all alike, so the compiler works once instead of once a layer.
+    """
+
+    def __init__(self, model: Transformer, *, is_wanted: bool, on_note: Callable[[str], None]) -> None:
         """Nothing is compiled before the first call."""
-        self._on_note = on_note
-        self.is_compiled = is_wanted
-        self._is_proven = not is_wanted
-        self._forward = torch.compile(packed_forward(multiplied_attention)) if is_wanted else eager_forward()
+        self._model, self._on_note = model, on_note
+        self.is_compiled, self._is_proven = is_wanted, not is_wanted
+        self._forward = packed_forward(document_attention) if is_wanted else eager_forward()
+        if is_wanted:
+            for block in model.model.layers:
+                block.compile(dynamic=False)
 
     def call(self, use: Callable[[Forward], T], *, on_retry: Callable[[], None] = lambda: None) -> T:
         """Runs ``use(forward)``; should the first compiled run fail, clears up with on_retry and runs it plain."""
@@ -32,12 +39,22 @@ class Compiler:
         except Exception as error:  # compilers fail in many ways, of which none is the user's fault
             self._on_note(f"torch.compile does not work here ({type(error).__name__}); training without it")
             on_retry()
+            self.release()
             self._forward, self.is_compiled = eager_forward(), False
             result = use(self._forward)
         self._is_proven = True
         return result
 
+    def release(self) -> None:
+        """Gives the model its plain blocks back."""
+        for block in self._model.model.layers:
+            block._compiled_call_impl = None
+
 
 def eager_forward() -> Forward:
     """The forward of packed rows, without a compiler."""
-    return packed_forward(masked_attention)
+    return packed_forward(_masked)
+
+
+def _masked(document_ids_BT: Tensor) -> AttendIn:
+    return masked_attention(document_mask(document_ids_BT, torch.float32))

@@ -34,7 +34,8 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         at_least = {"minutes": 0, "steps": 0, "epochs": 0, "sequence_length": 0, "micro_batch_tokens": 0,
-                    "weight_decay": 0, "warmup_steps": 0, "evaluate_every": 0, "patience": 0, "save_every_s": 0}  # fmt: skip
+                    "weight_decay": 0, "warmup_steps": 0, "evaluate_every": 0, "patience": 0,
+                    "save_every_s": 0}  # fmt: skip
         for name, low in at_least.items():
             require(getattr(self, name) >= low, name, getattr(self, name), f"at least {low}")
         for name in ("batch_tokens", "learning_rate", "embedding_learning_rate", "max_gradient_norm"):

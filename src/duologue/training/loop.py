@@ -1,6 +1,6 @@
 """The only training loop. A stage hands it a model, batches and settings; it hands back a trained model.
 
-Each step: batches -> loss -> gradients -> clip -> optimiser -> metrics; once in a while: validation, sample, checkpoint.
+Each step: batches -> loss -> gradients -> clip -> optimiser -> metrics; at times: validation, sample, checkpoint.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from duologue.errors import NumericalError, RunFolderError
 from duologue.data.loader import Batch, Loader
+from duologue.errors import NumericalError, RunFolderError
 from duologue.runtime import DtypeName, Machine
 from duologue.training.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
 from duologue.training.compiled import Compiler
 from duologue.training.config import StageConfig
 from duologue.training.interruption import Interruption
 from duologue.training.metrics import MetricsFile, StepMetrics
-from duologue.training.objective import next_token_loss
+from duologue.training.objective import Forward, next_token_loss
 from duologue.training.optim import Optimizers, is_finite
 from duologue.training.precision import MasterWeights
 from duologue.training.schedule import Schedule
 from duologue.transformer.model import Transformer
 
 LOOKS_PER_STAGE = 10
+LOOK_TOKENS = 16_384  # of the validation rows at most, so that looking takes a small part of the time
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Trainer:
         self.state = TrainState(self._first_schedule())
         if saved:
             self._restore(saved)
-        self.compiler = Compiler(saved.state["compiled"] if saved else self._wants_compile(), on_note=hooks.on_note)
+        is_wanted = saved.state["compiled"] if saved else self._wants_compile()
+        self.compiler = Compiler(model, is_wanted=is_wanted, on_note=hooks.on_note)
         self.metrics = MetricsFile(stage.folder / "metrics.jsonl", first_step=self.state.step)
         self._resumed_at = time.monotonic()
 
@@ -145,14 +148,16 @@ class Trainer:
         start, state = time.monotonic(), self.state
         if self.config.minutes:
             self._let_clock_decide()
-        batches = [self.stage.train.batch(state.step * self.stage.micro_batches + i) for i in range(self.stage.micro_batches)]
+        first = state.step * self.stage.micro_batches
+        batches = [self.stage.train.batch(first + i) for i in range(self.stage.micro_batches)]
         num_labels = sum(batch.num_labels for batch in batches)
         loss = sum(self._backward(batch) for batch in batches) / max(1, num_labels)
         self.masters.scale_gradients(1 / max(1, num_labels))
         norm = self.masters.clip_gradients(self.config.max_gradient_norm)
         if not math.isfinite(loss) or not is_finite(norm):
-            raise NumericalError(f"{self.stage.name} step {state.step}: loss is {loss}, gradient {float(norm)}; the weights "
-                                 f"are untouched; lower {self.stage.name}.learning_rate and start again")  # fmt: skip
+            found = f"{self.stage.name} step {state.step}: loss is {loss}, gradient {float(norm)}"
+            remedy = f"lower {self.stage.name}.learning_rate and start again"
+            raise NumericalError(f"{found}; the weights are untouched; {remedy}")
         rate = state.schedule.rate(state.step)
         self.optimizers.step(rate=rate)
         self.masters.clear_gradients()
@@ -163,10 +168,10 @@ class Trainer:
         self._report(loss, rate, float(norm), num_places, time.monotonic() - start)
 
     def _backward(self, batch: Batch) -> float:
-        def loss_and_gradients(forward: Any) -> float:
+        def loss_and_gradients(forward: Forward) -> float:
             loss = next_token_loss(forward, self.model, batch, self.device)
             loss.total.backward()
-            return float(loss.total)
+            return loss.total.item()
 
         total = self.compiler.call(loss_and_gradients, on_retry=self.masters.clear_gradients)
         self.masters.collect_gradients()
@@ -185,7 +190,8 @@ class Trainer:
         self.hooks.on_step(metrics, self.seconds_left())
         if is_look:
             self._keep_best(validation_loss)
-            self.hooks.on_look(self.model, metrics)
+            with torch.compiler.set_stance("force_eager"):  # texts of any length are not worth compiling for
+                self.hooks.on_look(self.model, metrics)
 
     def seconds_left(self) -> float | None:
         """How long the stage will still take; None before anything is known."""
@@ -214,14 +220,15 @@ class Trainer:
         loader, total, num_labels = self.stage.validation, 0.0, 0
         if loader is None or not loader.plan.num_rows:
             return None
-        for start in range(0, loader.plan.num_rows, loader.batch_rows):
+        most_rows = min(loader.plan.num_rows, max(loader.batch_rows, LOOK_TOKENS // loader.plan.sequence_length))
+        for start in range(0, most_rows, loader.batch_rows):
             batch = loader.rows(start)
-            loss = self.compiler.call(lambda forward, b=batch: self._loss_only(forward, b))
-            total, num_labels = total + loss, num_labels + batch.num_labels
+            total += self.compiler.call(partial(self._loss_only, batch))
+            num_labels += batch.num_labels
         return total / num_labels
 
-    def _loss_only(self, forward: Any, batch: Batch) -> float:
-        return float(next_token_loss(forward, self.model, batch, self.device, learns=False).total)
+    def _loss_only(self, batch: Batch, forward: Forward) -> float:
+        return next_token_loss(forward, self.model, batch, self.device, learns=False).total.item()
 
     def _keep_best(self, validation_loss: float | None) -> None:
         if not self.config.patience or validation_loss is None:
@@ -241,6 +248,7 @@ class Trainer:
         if self.config.patience and math.isfinite(self.state.best_loss):
             best, _ = load_newest_checkpoint(self.stage.folder / "best")
             tensors = best.model if best else tensors
+        self.compiler.release()
         model = self.model.float()
         model.load_state_dict(tensors, strict=True)
         return model.eval()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from duologue.data.loader import Batch
 from duologue.tokenizer.chat_template import NO_LOSS
-from duologue.transformer.attention import Attend, document_mask
+from duologue.transformer.attention import AttendIn
 from duologue.transformer.model import Transformer
 
 CHUNK = 1024
@@ -47,12 +47,11 @@ def next_token_loss(
     return LossSum(total, len(kept))
 
 
-def packed_forward(attention: Callable[[Tensor], Attend]) -> Forward:
-    """The model over packed rows, each place seeing its own document only."""
+def packed_forward(attention: Callable[[Tensor], AttendIn]) -> Forward:
+    """The model over packed rows; ``attention`` makes of the document ids who sees whom: each its own document."""
 
     def forward(model: Transformer, input_ids_BT: Tensor, position_ids_BT: Tensor, document_ids_BT: Tensor) -> Tensor:
-        mask = document_mask(document_ids_BT, torch.float32)
-        return model.hidden(input_ids_BT, position_ids_BT, attention(mask))
+        return model.hidden(input_ids_BT, position_ids_BT, attention(document_ids_BT))
 
     return forward
 

@@ -21,8 +21,8 @@ class MasterWeights:
             model.to(dtype)
         else:
             self.named = named
-        self._parameters = list(model.parameters())
-        self._masters = list(self.named.values())
+        self._parameters: list[Tensor] = list(model.parameters())
+        self._masters: list[Tensor] = list(self.named.values())
 
     def collect_gradients(self) -> None:
         """Adds the model's gradients to the masters' in float32, and clears the model's."""

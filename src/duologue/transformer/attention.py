@@ -17,17 +17,19 @@ from duologue.transformer.config import TransformerConfig
 from duologue.transformer.layers import RMSNorm
 from duologue.transformer.rope import rotate
 
-# (layer, q [B, H, T, D], k [B, K, T, D], v [B, K, T, D]) -> what each query found [B, H, T, D]
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+# (q [B, H, T, D], k [B, K, T, D], v [B, K, T, D]) -> what each query found [B, H, T, D]
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+# How each layer attends, by its number: a layer of a cache has keys of its own.
+AttendIn = Callable[[int], Attend]
 
 
 class Attention(nn.Module):
     """Projects to queries, keys and values, lets ``attend`` mix them, and projects back."""
 
-    def __init__(self, config: TransformerConfig, layer: int) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         """Four matrices, and two norms where the model has QK-norm."""
         super().__init__()
-        self.layer, self.head_dim = layer, config.head_dim
+        self.head_dim = config.head_dim
         width, kv_width = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
         self.q_proj = nn.Linear(config.hidden_size, width, bias=False)
         self.k_proj = nn.Linear(config.hidden_size, kv_width, bias=False)
@@ -40,7 +42,7 @@ class Attention(nn.Module):
         """[B, T, M] -> [B, T, M]."""
         q = rotate(self.q_norm(self._heads(self.q_proj(x_BTM))), *angles)
         k = rotate(self.k_norm(self._heads(self.k_proj(x_BTM))), *angles)
-        found_BHTD = attend(self.layer, q, k, self._heads(self.v_proj(x_BTM)))
+        found_BHTD = attend(q, k, self._heads(self.v_proj(x_BTM)))
         return self.o_proj(found_BHTD.transpose(1, 2).flatten(2))
 
     def _heads(self, x_BTW: Tensor) -> Tensor:
@@ -60,29 +62,33 @@ def document_mask(document_ids_BT: Tensor, dtype: torch.dtype) -> Tensor:
     return closed[:, None]
 
 
-def masked_attention(mask_B1TC: Tensor) -> Attend:
-    """Attention by PyTorch's kernel under an additive mask."""
+def masked_attention(mask_B1TC: Tensor) -> AttendIn:
+    """Attention by PyTorch's kernel under an additive mask, the same in all layers."""
 
-    def attend(layer: int, q_BHTD: Tensor, k_BKCD: Tensor, v_BKCD: Tensor) -> Tensor:
+    def attend(q_BHTD: Tensor, k_BKCD: Tensor, v_BKCD: Tensor) -> Tensor:
         groups = q_BHTD.shape[1] // k_BKCD.shape[1]
         k, v = k_BKCD.repeat_interleave(groups, dim=1), v_BKCD.repeat_interleave(groups, dim=1)
         return F.scaled_dot_product_attention(q_BHTD, k, v, attn_mask=mask_B1TC.to(q_BHTD.dtype))
 
-    return attend
+    return lambda layer: attend
 
 
-def multiplied_attention(mask_B1TC: Tensor) -> Attend:
-    """The same attention as two batched matrix products, which compiled is the faster on CPUs for short rows.
+def document_attention(document_ids_BT: Tensor) -> AttendIn:
+    """Attention within the documents of packed rows, as two batched matrix products.
 
-    The query heads of a group are laid side by side, so that each key-value head is multiplied once.
+    Compiled it is the faster on CPUs: who sees whom is worked out inside the softmax, and no mask is read. The query
+    heads of a group are laid side by side, so that each key-value head is multiplied once.
     """
+    places_T = torch.arange(document_ids_BT.shape[1], device=document_ids_BT.device)
 
-    def attend(layer: int, q_BHTD: Tensor, k_BKCD: Tensor, v_BKCD: Tensor) -> Tensor:
+    def attend(q_BHTD: Tensor, k_BKCD: Tensor, v_BKCD: Tensor) -> Tensor:
         B, H, T, D = q_BHTD.shape
         K, C = k_BKCD.shape[1:3]
+        same_BTC = document_ids_BT[:, :, None] == document_ids_BT[:, None, :]
+        is_seen_B1TC = (same_BTC & (places_T[:, None] >= places_T[None, :]))[:, None]
         q = q_BHTD.reshape(B * K, (H // K) * T, D) * D**-0.5
         scores = torch.bmm(q, k_BKCD.reshape(B * K, C, D).transpose(1, 2)).view(B, H, T, C)
-        weights = torch.softmax(scores.float() + mask_B1TC, dim=-1).to(q_BHTD.dtype)
+        weights = torch.softmax(scores.float().masked_fill(~is_seen_B1TC, float("-inf")), dim=-1).to(q_BHTD.dtype)
         return torch.bmm(weights.view(B * K, (H // K) * T, C), v_BKCD.reshape(B * K, C, D)).view(B, H, T, D)
 
-    return attend
+    return lambda layer: attend

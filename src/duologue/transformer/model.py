@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from duologue.transformer.attention import Attend, Attention
+from duologue.transformer.attention import Attend, AttendIn, Attention
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.layers import FeedForward, RMSNorm
 from duologue.transformer.rope import rotary_angles
@@ -19,11 +19,11 @@ from duologue.transformer.rope import rotary_angles
 class Block(nn.Module):
     """One layer: attention, then feed-forward, each added to the residual stream."""
 
-    def __init__(self, config: TransformerConfig, layer: int) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         """Norms come before their part (pre-norm)."""
         super().__init__()
         self.input_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
-        self.self_attn = Attention(config, layer)
+        self.self_attn = Attention(config)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.mlp = FeedForward(config)
 
@@ -40,7 +40,7 @@ class Decoder(nn.Module):
         """Named ``model`` inside Transformer, as in Hugging Face's classes."""
         super().__init__()
         self.embed_tokens = nn.Embedding(vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
 
@@ -56,17 +56,17 @@ class Transformer(nn.Module):
             self.lm_head = nn.Linear(config.hidden_size, vocab_size, bias=False)
         self.initialise()
 
-    def hidden(self, input_ids_BT: Tensor, position_ids_BT: Tensor, attend: Attend) -> Tensor:
+    def hidden(self, input_ids_BT: Tensor, position_ids_BT: Tensor, attend_in: AttendIn) -> Tensor:
         """What the last layer says of each place: [B, T, M]."""
         x_BTM = self.model.embed_tokens(input_ids_BT)
         cos, sin = rotary_angles(position_ids_BT, head_dim=self.config.head_dim, theta=self.config.rope_theta)
         angles = (cos.to(x_BTM.dtype), sin.to(x_BTM.dtype))
-        for block in self.model.layers:
-            x_BTM = block(x_BTM, angles, attend)
+        for layer, block in enumerate(self.model.layers):
+            x_BTM = block(x_BTM, angles, attend_in(layer))
         return self.model.norm(x_BTM)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the next token, [..., M] -> [..., V]; apart from ``hidden`` so that a loss can take it in chunks."""
+        """Scores of the next token, [..., M] -> [..., V]; apart from ``hidden``, so that a loss can chunk it."""
         return nn.functional.linear(hidden, self.output_weight)
 
     @property

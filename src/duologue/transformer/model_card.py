@@ -16,7 +16,7 @@ def model_card(model: Transformer, facts: Mapping[str, Any]) -> str:
         f"({config.num_key_value_heads} for keys and values), context {config.max_position_embeddings}, "
         f"vocabulary {model.vocab_size:,}"
     )
-    rows = "\n".join(f"| {name} | {value:,} |" if isinstance(value, int) else f"| {name} | {value} |" for name, value in facts.items())
+    rows = "\n".join(f"| {name} | {_as_cell(value)} |" for name, value in facts.items())
     return f"""---
 language: [en, zh]
 library_name: transformers
@@ -39,3 +39,7 @@ A model of this size knows what its training dialogues taught it and little else
 are ChatML; an engine that renders the template to text first cannot tell a control token that a user typed from a real
 one, so pass token ids where you can.
 """
+
+
+def _as_cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from duologue.config import convert, from_mapping
 from duologue.errors import ConfigError, ModelFolderError
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.transformer.config import TransformerConfig
@@ -93,15 +94,15 @@ def config_from_json(fields: Mapping[str, Any]) -> tuple[TransformerConfig, int]
     _refuse_unknown_parts(fields)
     rope = fields.get("rope_parameters") or {}
     hidden_size, heads = fields["hidden_size"], fields["num_attention_heads"]
-    config = TransformerConfig(
-        **{name: fields[name] for name in SHAPE_FIELDS},
-        num_key_value_heads=fields.get("num_key_value_heads") or heads,
-        head_dim=fields.get("head_dim") or hidden_size // heads,
-        rope_theta=float(rope.get("rope_theta") or fields.get("rope_theta") or 10_000.0),
-        qk_norm=architecture == "Qwen3ForCausalLM",
-        tie_word_embeddings=bool(fields.get("tie_word_embeddings", False)),
-    )
-    return config, fields["vocab_size"]
+    shape = {name: fields[name] for name in SHAPE_FIELDS} | {
+        "num_key_value_heads": fields.get("num_key_value_heads") or heads,
+        "head_dim": fields.get("head_dim") or hidden_size // heads,
+        "rope_theta": rope.get("rope_theta") or fields.get("rope_theta") or 10_000.0,
+        "qk_norm": architecture == "Qwen3ForCausalLM",
+        "tie_word_embeddings": bool(fields.get("tie_word_embeddings", False)),
+    }
+    vocab_size = convert(fields["vocab_size"], int, where="vocab_size")
+    return from_mapping(TransformerConfig, shape, where="shape:"), vocab_size
 
 
 def _refuse_unknown_parts(fields: Mapping[str, Any]) -> None:
@@ -134,8 +135,8 @@ def _read_tensors(folder: Path, expected: Mapping[str, tuple[int, ...]]) -> dict
             raise ModelFolderError(f"{path}: cannot be read: {error}; copy the folder again") from None
     missing = sorted(expected.keys() - tensors.keys())
     if missing:
-        found = f"{folder}: lacks the tensor {missing[0]}"
-        raise ModelFolderError(f"{found}{f' and {len(missing) - 1} more' if missing[1:] else ''}; copy the folder again")
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise ModelFolderError(f"{folder}: lacks the tensor {missing[0]}{more}; copy the folder again")
     return tensors
 
 

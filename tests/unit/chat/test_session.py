@@ -13,6 +13,7 @@ from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
 from duologue.generation.events import FinishEvent
 from duologue.tokenizer.chat_template import encode_prompt
+from duologue.tokenizer.config import TokenizerConfig
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.model import Transformer
@@ -24,8 +25,6 @@ SHAPE = TransformerConfig(hidden_size=16, num_hidden_layers=1, num_attention_hea
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    from duologue.tokenizer.config import TokenizerConfig
-
     texts = ["hello, how are you?", "你好", "user\n", "assistant\n", "system\n"]
     tokenizer = Tokenizer.train(texts, TokenizerConfig(vocab_size=300))
     model = Transformer(SHAPE, vocab_size=tokenizer.vocab_size).eval().requires_grad_(False)

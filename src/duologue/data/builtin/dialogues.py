@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from duologue.conversation import Conversation, Message, Role
@@ -96,10 +97,10 @@ def builtin_test(*, items_per_skill: int, seed: int) -> Iterator[TestItem]:
         rng = random.Random(f"{seed}/test/{lang}")
         for skill, (draw, _) in SKILLS.items():
             if skill not in UNCHECKED:
-                yield from _distinct(lambda s=skill, d=draw: _skill_item(rng, lang, s, d), items_per_skill)
+                yield from _distinct(partial(_skill_item, rng, lang, skill, draw), items_per_skill)
         for distance in DISTANCES:
             share = -(-items_per_skill // len(DISTANCES))
-            yield from _distinct(lambda d=distance: _recall_item(rng, lang, d), share)
+            yield from _distinct(partial(_recall_item, rng, lang, distance), share)
 
 
 def _distinct_turns(rng: random.Random, lang: Language, held_out: bool, seen: set[Exchange]) -> Exchange:

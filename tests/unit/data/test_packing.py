@@ -1,0 +1,117 @@
+"""Shards, packing and loading: every token once, nothing mixed, the same batches for the same arguments."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duologue.conversation import Conversation
+from duologue.data.formats import PlainText
+from duologue.data.loader import Loader
+from duologue.data.packing import best_fit, plan_packing
+from duologue.data.shards import Shards, write_shards
+from duologue.errors import DataError
+from duologue.tokenizer.chat_template import NO_LOSS, encode_conversation
+from duologue.tokenizer.tokenizer import Tokenizer
+
+
+@pytest.fixture
+def shards(tmp_path: Path, tokenizer: Tokenizer, dialogues: list[Conversation]) -> Shards:
+    rows = [*dialogues[:150], PlainText("A plain text without turns. " * 30), PlainText("短文。")]
+    return write_shards(rows, tokenizer, tmp_path / "shards", fingerprint="x")
+
+
+def loader(shards: Shards, tokenizer: Tokenizer, *, length: int, only_learned: bool, rows: int = 4) -> Loader:
+    turn_id = tokenizer.start_of_turn_id
+    plan = plan_packing(shards, sequence_length=length, turn_id=turn_id, only_learned=only_learned, seed=3)
+    return Loader(shards, plan, rows, 3, only_learned, tokenizer.end_of_text_id)
+
+
+def test_shards_hold_the_tokens_of_rows(shards: Shards, tokenizer: Tokenizer, dialogues: list[Conversation]) -> None:
+    for i, row in enumerate(dialogues[:150]):
+        span = slice(int(shards.offsets[i]), int(shards.offsets[i + 1]))
+        encoded = encode_conversation(tokenizer, row)
+        assert shards.tokens[span].tolist() == encoded.input_ids
+        assert shards.learned[span].tolist() == [int(label != NO_LOSS) for label in encoded.labels]
+    assert shards.tokens[-1] == tokenizer.end_of_text_id
+    assert shards.manifest.num_documents == 152
+
+
+def test_an_empty_corpus_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    with pytest.raises(DataError, match="corpus is empty"):
+        write_shards([], tokenizer, tmp_path / "shards", fingerprint="x")
+    assert not list(tmp_path.iterdir())
+
+
+@given(lengths=st.lists(st.integers(2, 33), min_size=1, max_size=60))
+def test_best_fit_places_every_piece_once_and_overfills_no_row(lengths: list[int]) -> None:
+    sizes = np.array(lengths)
+    rows = best_fit(sizes, np.arange(len(sizes)), capacity=32)
+    assert sorted(piece for row in rows for piece in row) == list(range(len(sizes)))
+    assert all(sum(lengths[piece] - 1 for piece in row) <= 32 for row in rows)
+    least = -(-sum(length - 1 for length in lengths) // 32)
+    assert len(rows) <= 1.7 * least + 1  # best fit never needs more, Johnson et al. 1974
+
+
+@pytest.mark.parametrize("length", [24, 64, 512])
+def test_pretraining_learns_every_token_but_the_first_once(shards: Shards, tokenizer: Tokenizer, length: int) -> None:
+    loads = loader(shards, tokenizer, length=length, only_learned=False, rows=1)
+    seen = Counter()
+    for i in range(loads.plan.num_rows):
+        batch = loads.rows(i)
+        seen.update(batch.labels[batch.labels != NO_LOSS].tolist())
+    expected = Counter(shards.tokens.tolist())
+    expected.subtract(shards.tokens[shards.offsets[:-1]].tolist())
+    # a document that is cut on turn borders begins anew: those first tokens are inputs only
+    begins = Counter(int(shards.tokens[start]) for start in loads.plan.starts if start not in shards.offsets)
+    pieces_in_a_turn = sum(1 for start in loads.plan.starts if start not in shards.offsets
+                           and shards.tokens[start] != tokenizer.start_of_turn_id)  # fmt: skip
+    missing = expected - seen
+    assert sum(missing.values()) == sum(begins.values()) - pieces_in_a_turn
+    assert set(missing) <= {tokenizer.start_of_turn_id}
+
+
+def test_finetuning_learns_just_the_replies(shards: Shards, tokenizer: Tokenizer) -> None:
+    loads = loader(shards, tokenizer, length=512, only_learned=True, rows=1)
+    learned = sum(loads.rows(i).num_labels for i in range(loads.plan.num_rows))
+    assert learned == shards.manifest.num_learned
+
+
+def test_rows_hold_whole_pieces_with_their_own_places(shards: Shards, tokenizer: Tokenizer) -> None:
+    batch = loader(shards, tokenizer, length=128, only_learned=False).batch(0)
+    for row in range(4):
+        for document in np.unique(batch.document_ids[row]):
+            places = batch.position_ids[row][batch.document_ids[row] == document]
+            if document:
+                assert places.tolist() == list(range(len(places)))
+                ids = batch.input_ids[row][batch.document_ids[row] == document]
+                labels = batch.labels[row][batch.document_ids[row] == document]
+                assert ids[1:].tolist() == labels[:-1].tolist()
+
+
+def test_a_batch_is_a_function_of_its_step(shards: Shards, tokenizer: Tokenizer) -> None:
+    first, second = (loader(shards, tokenizer, length=64, only_learned=False) for _ in range(2))
+    second.batch(40)
+    for step in (0, 3, 200):
+        assert first.batch(step).input_ids.tolist() == second.batch(step).input_ids.tolist()
+    assert first.batch(0).input_ids.tolist() != first.batch(1).input_ids.tolist()
+
+
+def test_an_epoch_shows_every_row_once(shards: Shards, tokenizer: Tokenizer) -> None:
+    loads = loader(shards, tokenizer, length=64, only_learned=False, rows=1)
+    rows = [tuple(loads.batch(step).input_ids[0]) for step in range(loads.plan.num_rows)]
+    assert Counter(rows) == Counter(tuple(loads.rows(i).input_ids[0]) for i in range(loads.plan.num_rows))
+
+
+def test_turns_longer_than_a_row_are_counted(shards: Shards, tokenizer: Tokenizer) -> None:
+    plan = plan_packing(shards, sequence_length=12, turn_id=tokenizer.start_of_turn_id, only_learned=True, seed=0)
+    assert plan.num_dropped > 0
+
+
+def test_rows_are_nearly_full(shards: Shards, tokenizer: Tokenizer) -> None:
+    assert loader(shards, tokenizer, length=512, only_learned=False).plan.fill > 0.95

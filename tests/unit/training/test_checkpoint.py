@@ -1,0 +1,70 @@
+"""Checkpoints: whole or absent, checked before they are trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from duologue.errors import RunFolderError
+from duologue.training.checkpoint import (
+    Checkpoint,
+    checkpoint_folders,
+    load_checkpoint,
+    load_newest_checkpoint,
+    save_checkpoint,
+)
+
+
+def some(step: int) -> Checkpoint:
+    return Checkpoint({"w": torch.full((3, 2), float(step))}, {"w/exp_avg": torch.arange(6.0)}, {"step": step})
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, 7, some(7), keep=2)
+    loaded = load_checkpoint(path)
+    assert loaded.state == {"step": 7}
+    assert loaded.model["w"].tolist() == some(7).model["w"].tolist()
+    assert loaded.optimizer["w/exp_avg"].tolist() == list(range(6))
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in (2, 10, 9, 30):
+        save_checkpoint(tmp_path, step, some(step), keep=2)
+    assert [path.name for path in checkpoint_folders(tmp_path)] == ["step-30", "step-10"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optim.safetensors", "state.json", "MANIFEST.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, name: str, damage: str) -> None:
+    save_checkpoint(tmp_path, 1, some(1), keep=2)
+    victim = save_checkpoint(tmp_path, 2, some(2), keep=2) / name
+    data = victim.read_bytes()
+    middle = len(data) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    victim.write_bytes({"flip": flipped, "cut": data[:-2], "remove": b""}[damage])
+    if damage == "remove":
+        victim.unlink()
+    found, damaged = load_newest_checkpoint(tmp_path)
+    assert found is not None
+    assert found.state["step"] == 1
+    assert len(damaged) == 1
+    assert "step-2" in damaged[0]
+
+
+def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
+    assert load_newest_checkpoint(tmp_path / "none") == (None, [])
+
+
+def test_a_full_disk_is_one_clear_line_and_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path, 1, some(1), keep=2)
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("duologue.training.checkpoint.save_file", full)
+    with pytest.raises(RunFolderError, match=r"step-2: checkpoint not written: .*No space left on device; free space"):
+        save_checkpoint(tmp_path, 2, some(2), keep=2)
+    assert load_newest_checkpoint(tmp_path)[0].state["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]

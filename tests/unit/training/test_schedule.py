@@ -1,0 +1,39 @@
+"""The learning rate over a stage, and the clock's one decision."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from duologue.training.schedule import Schedule
+
+
+def test_rate_rises_stays_and_falls() -> None:
+    schedule = Schedule.of_steps(100, warmup_steps=10, cooldown=0.4)
+    rates = [schedule.rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9:60] == [1.0] * 51
+    assert all(later < earlier for earlier, later in pairwise(rates[60:]))
+    assert 0 < rates[-1] < 0.02
+    assert not schedule.is_over(99)
+    assert schedule.is_over(100)
+
+
+def test_the_clock_decides_once() -> None:
+    schedule = Schedule(warmup_steps=0)
+    schedule.decide(5, elapsed_s=50, budget_s=100, step_s=1, cooldown=0.4)
+    assert schedule.total_steps is None
+    schedule.decide(6, elapsed_s=61, budget_s=100, step_s=1.5, cooldown=0.4)
+    assert (schedule.cooldown_start, schedule.total_steps) == (6, 6 + 26)
+    schedule.decide(7, elapsed_s=99, budget_s=100, step_s=9, cooldown=0.4)
+    assert schedule.total_steps == 32
+
+
+def test_a_schedule_survives_being_saved() -> None:
+    schedule = Schedule(3, 6, 20)
+    assert Schedule(**schedule.to_dict()) == schedule
+
+
+def test_a_stage_of_one_step_learns() -> None:
+    assert Schedule.of_steps(1, warmup_steps=20, cooldown=0.4).rate(0) > 0
