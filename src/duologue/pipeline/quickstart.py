@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,15 @@ from duologue.pipeline.display import Display
 from duologue.pipeline.quickstart_report import QuickstartReport, sample_dialogues, show_report
 from duologue.pipeline.recipe import load_recipe
 from duologue.pipeline.run_folder import RunFolder, read_json, set_aside, write_json, write_text
-from duologue.pipeline.stages import Pipeline
+from duologue.pipeline.stages import STAGES, Pipeline
 from duologue.pipeline.up import measure
 from duologue.transformer.weights import load_transformer
 
 LEAST_MINUTES = 0.1
 ITEMS_PER_SKILL = 100
-DIALOGUES = 80_000
+DIALOGUES = 60_000
+WORTH_COMPILING = 4  # minutes in all: the compiler takes half of one, once for both stages
+PRETRAINING_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Budget:
         training = minutes - aside
         dialogues = int(min(DIALOGUES, max(2_000, minutes * 20_000)))
         items = ITEMS_PER_SKILL if minutes >= 3 else 10
-        return cls(minutes, round(0.55 * training, 3), round(0.45 * training, 3), dialogues, items)
+        pretraining = round(PRETRAINING_SHARE * training, 3)
+        return cls(minutes, pretraining, round(training - pretraining, 3), dialogues, items)
 
 
 def quickstart(*, minutes: float, out: Path | None, display: Display | None = None) -> QuickstartReport:
@@ -70,6 +74,8 @@ def quickstart(*, minutes: float, out: Path | None, display: Display | None = No
     display.title("test")
     engine = Engine.from_pretrained(run.model)
     items = list(builtin_test(items_per_skill=budget.items_per_skill, seed=pipeline.recipe.data.seed))
+    lines = [json.dumps(item.to_dict(), ensure_ascii=False) + "\n" for item in items]
+    write_text(run.data / "test.jsonl", "".join(lines))
     with display.progress("questions never seen in training", len(items)) as on_progress:
         accuracy = exact_match(engine, items, on_progress=on_progress)
     plot_accuracy(accuracy, run.path / "accuracy.png")
@@ -105,7 +111,7 @@ def _recorded_budget(run: RunFolder, budget: Budget, display: Display) -> Budget
         return Budget(**recorded)
     if run.path.exists():
         display.note(f"the earlier run was of other minutes; it is kept as {set_aside(run.path)}")
-    run.path.mkdir(parents=True)
+    run.make()
     write_json(run.path / "budget.json", vars(budget))
     return budget
 
@@ -115,6 +121,7 @@ def _pipeline(run: RunFolder, budget: Budget, display: Display) -> Pipeline:
         "pretraining.minutes": budget.pretraining,
         "finetuning.minutes": budget.finetuning,
         "data.builtin_dialogues": budget.dialogues,
+        **{f"{stage}.compile": "on" if budget.minutes >= WORTH_COMPILING else "off" for stage in STAGES},
     }
     pipeline = Pipeline(load_recipe("quickstart", flags), run, display)
     pipeline.describe()

@@ -50,7 +50,7 @@ class RunFolder:
 
     def describe(self, named: NamedRecipe) -> None:
         """Writes recipe, resolved settings and environment, so that the run explains itself."""
-        self._make()
+        self.make()
         write_json(self.path / "resolved.json", to_mapping(named.recipe))
         packages = {name: _version(name) for name in ("duologue", "torch", "tokenizers", "safetensors", "numpy")}
         machine = {"python": platform.python_version(), "platform": platform.platform(), "cores": os.cpu_count()}
@@ -61,7 +61,8 @@ class RunFolder:
         """Makes a stage's model the newest one of the run."""
         replace_folder(self.model, lambda partial: shutil.copytree(self.stage(stage) / "model", partial))
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Makes the folder, where it is not there yet."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -159,6 +159,7 @@ class Pipeline:
     def _stage(
         self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards, identity: dict[str, Any]
     ) -> Stage:
+        started = time.monotonic()
         loader = self._loader(name, config, packing, shards)
         validation_shards = self._validation_shards(name)
         validation = None
@@ -170,7 +171,7 @@ class Pipeline:
         if packing.num_dropped:
             length = packing.sequence_length
             self.display.note(f"{packing.num_dropped:,} turns are longer than {length} tokens and left out")
-        return Stage(name, config, loader, validation, self.run.stage(name), self.machine, time.monotonic(), identity)
+        return Stage(name, config, loader, validation, self.run.stage(name), self.machine, started, identity)
 
     def _loader(self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards) -> Loader:
         places = config.micro_batch_tokens or config.batch_tokens

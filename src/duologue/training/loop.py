@@ -32,6 +32,7 @@ from duologue.training.schedule import Schedule
 from duologue.transformer.model import Transformer
 
 LOOKS_PER_STAGE = 10
+SAVING_S = 1.0  # kept for the plot and the model folder at the end
 LOOK_TOKENS = 16_384  # of the validation rows at most, so that looking takes a small part of the time
 
 
@@ -98,7 +99,7 @@ class Trainer:
         is_wanted = saved.state["compiled"] if saved else self._wants_compile()
         self.compiler = Compiler(model, is_wanted=is_wanted, on_note=hooks.on_note)
         self.metrics = MetricsFile(stage.folder / "metrics.jsonl", first_step=self.state.step)
-        self._resumed_at = time.monotonic()
+        self._resumed_at, self._look_s = time.monotonic(), 0.0
 
     def run(self) -> Transformer:
         """Trains to the end of the schedule; returns the model in float32, the best one where patience asks for it.
@@ -178,7 +179,7 @@ class Trainer:
         return total
 
     def _report(self, loss: float, rate: float, norm: float, num_places: int, seconds: float) -> None:
-        is_look = self._is_look()
+        is_look, start = self._is_look(), time.monotonic()
         validation_loss = self._validation_loss() if is_look and self.stage.validation else None
         tokens_per_s = num_places / seconds
         metrics = StepMetrics(
@@ -192,6 +193,7 @@ class Trainer:
             self._keep_best(validation_loss)
             with torch.compiler.set_stance("force_eager"):  # texts of any length are not worth compiling for
                 self.hooks.on_look(self.model, metrics)
+            self._look_s += time.monotonic() - start
 
     def seconds_left(self) -> float | None:
         """How long the stage will still take; None before anything is known."""
@@ -266,10 +268,12 @@ class Trainer:
         state, seconds = self.state, self.state.step_seconds
         if not seconds:
             return
-        typical_s = statistics.median(seconds) * 1.03  # looks, checkpoints and the last save take the rest
         budget_s = self.config.minutes * 60
+        share_of_looks = self._look_s / max(1.0, self.elapsed_s)  # they will take as much of what is left
+        step_s = statistics.median(seconds) * 1.02 / (1 - min(0.5, share_of_looks))
+        elapsed_s = self.elapsed_s + SAVING_S
         state.schedule.decide(
-            state.step, elapsed_s=self.elapsed_s, budget_s=budget_s, step_s=typical_s, cooldown=self.config.cooldown
+            state.step, elapsed_s=elapsed_s, budget_s=budget_s, step_s=step_s, cooldown=self.config.cooldown
         )
 
     def _wants_compile(self) -> bool:

@@ -138,10 +138,13 @@ def test_days_and_months_are_counted_right(lang: Language) -> None:
         assert match is not None
         start, offset = match[1], int(match[2])
         passed = _after(start, offset, lang)
-        counted = re.findall(r"(\d) (\w+)", reply)
+        opening, first, steps = re.fullmatch(r"(.+?)[:：] ?(\w+)([,，].+)", reply).groups()  # type: ignore[union-attr]
+        assert first == start
+        counted = re.findall(r"(\d) (\w+)", steps)
         assert counted == [(str(i), name) for i, name in enumerate(passed, 1)]
-        assert re.search(r"(?:It is |所以是)(\w+)[.。]$", reply)[1] == passed[-1]  # type: ignore[index]
-        assert (("On" in reply) if lang == "en" else ("往后" in reply)) == (offset > 0)
+        assert re.search(r"(?:It is |所以是：)(\w+)[.。]$", reply)[1] == passed[-1]  # type: ignore[index]
+        assert re.findall(r"\d", opening) == [str(abs(offset))]
+        assert (opening.endswith(" on") if lang == "en" else opening.startswith("往后")) == (offset > 0)
         assert _read_start(prompt, lang) == start, prompt
         assert _read_offset(prompt, lang) == offset, prompt
 

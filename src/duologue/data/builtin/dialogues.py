@@ -35,22 +35,22 @@ RECALL = "recall"
 # How often each skill is drawn. Those with more to learn come more often; small talk stays a small part.
 SKILLS: dict[str, tuple[Draw, float]] = {
     "arithmetic": (arithmetic.draw, 2.0),
-    "spelling": (spelling.draw, 1.6),
-    "sorting": (sorting.draw, 1.6),
-    "weekdays": (weekdays.draw, 1.3),
+    "spelling": (spelling.draw, 2.4),
+    "sorting": (sorting.draw, 2.0),
+    "weekdays": (weekdays.draw, 1.5),
     "units": (units.draw, 1.0),
-    "facts": (facts.draw, 1.4),
-    "clarification": (clarification.draw, 0.8),
-    "declining": (declining.draw, 0.8),
-    "identity": (identity.draw, 0.6),
+    "facts": (facts.draw, 1.6),
+    "clarification": (clarification.draw, 0.7),
+    "declining": (declining.draw, 0.7),
+    "identity": (identity.draw, 0.5),
     "correction": (correction.draw, 0.8),
-    "greeting": (greeting.draw, 0.6),
+    "greeting": (greeting.draw, 0.5),
 }
 UNCHECKED = ("greeting",)
 KINDS = ("single", "mixed", RECALL)
 KIND_SHARES = (0.46, 0.34, 0.20)
 MAX_MIXED_EXCHANGES = 4
-FILLER_CHARACTERS: dict[Language, int] = {"en": 64, "zh": 26}  # long talks of 16 turns have to fit a small context
+FILLER_TOKENS = 16  # about as many in an exchange, so that a talk of 16 turns fits a context of 512
 UNTOLD_SHARE = 0.08
 
 Exchange = tuple[str, ...]
@@ -140,10 +140,17 @@ def _filler(lang: Language) -> Callable[[random.Random], tuple[str, str]]:
     def draw(rng: random.Random) -> tuple[str, str]:
         while True:
             turns = _draw_exchange(rng, lang, held_out=False)
-            if len(turns) == 2 and len("".join(turns)) <= FILLER_CHARACTERS[lang]:
+            if len(turns) == 2 and _num_tokens("".join(turns)) <= FILLER_TOKENS:
                 return turns[0], turns[1]
 
     return draw
+
+
+def _num_tokens(text: str) -> float:
+    """A guess: four Latin letters, one and a half Chinese characters, one digit or mark make a token."""
+    letters = sum(character.isascii() and character.isalpha() for character in text)
+    chinese = sum(not character.isascii() and character.isalpha() for character in text)
+    return letters / 4 + chinese / 1.5 + sum(not (character.isalpha() or character.isspace()) for character in text)
 
 
 def _skill_item(rng: random.Random, lang: Language, skill: str, draw: Draw) -> TestItem:

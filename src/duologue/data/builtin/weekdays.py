@@ -1,8 +1,9 @@
 """Days of the week and months of the year, so many steps on or back.
 
 Difficulty: 1 to 6 days on or back from a weekday (tomorrow, yesterday and their neighbours are wordings of the same
-question), 1 to 3 months on or back from a month. The reply names the start and counts every step aloud, so that each
-is only "what comes next". The number of steps stands in digits or in words, the Chinese weekday in all its usual names.
+question), 1 to 3 months on or back from a month. The reply says how far in digits, then the start, and counts every
+step aloud, so that each is only "what comes next". The question has the number of steps in digits or in words, and the
+Chinese weekday in all its usual names.
 Held out: the start with the number of steps and their direction, in every wording.
 """
 
@@ -118,9 +119,10 @@ NEAR_WORDINGS: dict[Language, dict[tuple[Cycle, int], tuple[str, ...]]] = {
                         "{start}的前一个月是几月？"),
     },
 }
-STARTS: dict[Language, dict[Direction, str]] = {
-    "en": {"on": "On from {start}: ", "back": "Back from {start}: "},
-    "zh": {"on": "从{start}往后数：", "back": "从{start}往前数："},
+# How far to count is said first, in digits, then the start: so each step only needs what stands before it.
+OPENINGS: dict[Language, dict[Direction, str]] = {
+    "en": {"on": "{span} on: ", "back": "{span} back: "},
+    "zh": {"on": "往后{span}：", "back": "往前{span}："},
 }
 
 
@@ -134,13 +136,14 @@ def draw(rng: random.Random, lang: Language) -> Exchange:
 
 
 def count_steps(cycle: Cycle, start: int, offset: int, lang: Language) -> str:
-    """The reply: ``On from Monday: 1 Tuesday, 2 Wednesday. It is Wednesday.``"""
+    """The reply: ``2 days on: Monday, 1 Tuesday, 2 Wednesday. It is Wednesday.``"""
     names = NAMES[lang][cycle]
     sign = 1 if offset > 0 else -1
     passed = [names[(start + sign * i) % len(names)] for i in range(1, abs(offset) + 1)]
-    opening = STARTS[lang]["on" if offset > 0 else "back"].format(start=names[start])
-    steps = (", " if lang == "en" else "，").join(f"{i} {name}" for i, name in enumerate(passed, 1))
-    return f"{opening}{steps}. It is {passed[-1]}." if lang == "en" else f"{opening}{steps}。所以是{passed[-1]}。"
+    span = _in_units(str(abs(offset)), cycle, abs(offset), lang)
+    opening = OPENINGS[lang]["on" if offset > 0 else "back"].format(span=span)
+    steps = (", " if lang == "en" else "，").join([names[start], *(f"{i} {name}" for i, name in enumerate(passed, 1))])
+    return f"{opening}{steps}. It is {passed[-1]}." if lang == "en" else f"{opening}{steps}。所以是：{passed[-1]}。"
 
 
 def _ask(rng: random.Random, cycle: Cycle, start: int, offset: int, lang: Language) -> str:
@@ -159,6 +162,10 @@ def _ask(rng: random.Random, cycle: Cycle, start: int, offset: int, lang: Langua
 
 def _span(rng: random.Random, cycle: Cycle, steps: int, lang: Language) -> str:
     number = str(steps) if rng.random() < 0.6 else NUMBERS[lang][steps - 1]
+    return _in_units(number, cycle, steps, lang)
+
+
+def _in_units(number: str, cycle: Cycle, steps: int, lang: Language) -> str:
     plural = "s" if lang == "en" and steps > 1 else ""
     return f"{number}{UNITS[lang][cycle]}{plural}"
 
