@@ -50,7 +50,7 @@ UNCHECKED = ("greeting",)
 KINDS = ("single", "mixed", RECALL)
 KIND_SHARES = (0.46, 0.34, 0.20)
 MAX_MIXED_EXCHANGES = 4
-FILLER_TOKENS = 16  # about as many in an exchange, so that a talk of 16 turns fits a context of 512
+FILLER_TOKENS = 14  # about as many in an exchange, so that a talk of 16 turns fits a context of 512
 UNTOLD_SHARE = 0.08
 
 Exchange = tuple[str, ...]
