@@ -72,7 +72,8 @@ def test_its_test_can_be_asked_again(folder: Path) -> None:
 
 def test_the_model_chats_from_a_pipe(folder: Path) -> None:
     lines = "Hello!\n你好！\n"
-    done = run(sys.executable, "-m", "duologue", "chat", "runs/quickstart", "--max-new-tokens", "8", cwd=folder, stdin=lines)
+    words = ["chat", "runs/quickstart", "--max-new-tokens", "8"]
+    done = run(sys.executable, "-m", "duologue", *words, cwd=folder, stdin=lines)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 2
 

@@ -91,7 +91,7 @@ def test_a_plan_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["pretrain", "tinny"], "pretrain: tinny: no recipe of that name; did you mean tiny?"),
         (["pretrain", "mine.toml"], "pretrain: mine.toml: no such recipe file"),
-        (["pretrain", "tiny", "--pretraining.stepz", "3"], "no flag --pretraining.stepz; did you mean --pretraining.st"),
+        (["pretrain", "tiny", "--pretraining.stepz", "3"], "--pretraining.stepz; did you mean --pretraining.st"),
         (["pretrain", "tiny", "--steps", "x"], "steps: is 'x'; expected a whole number"),
         (["pretrain", "tiny", "--minutes", "-1"], "minutes: is -1.0; expected at least 0"),
         (["pretrain", "tiny", "--sequence"], "no flag --sequence"),

@@ -35,7 +35,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser, *, stage: str | None =
 
 
 def open_pipeline(arguments: argparse.Namespace, *, stage: str | None = None) -> Pipeline:
-    """The recipe with all flags laid over it, in its run folder, whose description is written."""
+    """The recipe with all flags laid over it, and its run folder."""
     from duologue.hub.resolve import resolve_model
     from duologue.pipeline.display import Display
     from duologue.pipeline.recipe import load_recipe

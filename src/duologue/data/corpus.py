@@ -48,12 +48,25 @@ class Corpus:
         rows = self.file_rows(split) if self.paths else self._builtin_rows(split)
         return (row for row in rows if isinstance(row, Conversation) and row.is_learned)
 
+    def tokenizer_texts(self, *, max_bytes: float) -> Iterator[str]:
+        """What the tokenizer learns from: rows of each file and of the built-in corpus in turn, up to so many bytes."""
+        sources = [self._side(read_conversations(path), Split.TRAIN) for path in self.paths]
+        if self.config.builtin_dialogues:
+            sources.append(self._builtin_rows(Split.TRAIN))
+        return texts_of(_in_turn(sources), max_bytes=max_bytes)
+
+    def survey(self) -> Iterator[str]:
+        """A line for each file: the format found, its rows, and how many of them cannot be used."""
+        for path in self.paths:
+            reader = read_conversations(path)
+            num_rows = sum(1 for _ in reader)
+            (count,) = reader.quarantine.files
+            bad = f", {count.num_bad:,} left out, the first: {count.first_bad}" if count.num_bad else ""
+            yield f"{path.name}: {count.format}, {num_rows:,} rows{bad}"
+
     def file_rows(self, split: Split) -> Iterator[Row]:
         """The rows of the files, each on the side that its first question falls on."""
-        fraction = self.validation_fraction
-        for row in self._limited_rows():
-            if is_validation(row, fraction=fraction) == (split is Split.VALID):
-                yield row
+        return self._side(self._limited_rows(), split)
 
     @property
     def validation_fraction(self) -> float:
@@ -62,6 +75,10 @@ class Corpus:
             num_rows = sum(1 for _ in self._limited_rows())
             self._fraction = min(MOST_VALIDATION, self.config.validation_rows / max(1, num_rows))
         return self._fraction
+
+    def _side(self, rows: Iterable[Row], split: Split) -> Iterator[Row]:
+        fraction = self.validation_fraction
+        return (row for row in rows if is_validation(row, fraction=fraction) == (split is Split.VALID))
 
     def _limited_rows(self) -> Iterator[Row]:
         for path in self.paths:
@@ -86,6 +103,17 @@ def _up_to(rows: Iterable[Row], max_bytes: float) -> Iterator[Row]:
         num_bytes += len(row.text.encode("utf-8"))
         if max_bytes and num_bytes >= max_bytes:
             return
+
+
+def _in_turn(sources: list[Iterator[Row]]) -> Iterator[Row]:
+    """One row of each source after the other, until all are read."""
+    while sources:
+        for source in tuple(sources):
+            row = next(source, None)
+            if row is None:
+                sources.remove(source)
+            else:
+                yield row
 
 
 def texts_of(rows: Iterable[Row], *, max_bytes: float) -> Iterator[str]:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from duologue.conversation import Conversation
 from duologue.data.formats import PlainText, Row
-from duologue.errors import DataError
+from duologue.errors import DataError, RunFolderError
 from duologue.tokenizer.chat_template import NO_LOSS, encode_conversations
 from duologue.tokenizer.tokenizer import Tokenizer
 
@@ -84,6 +84,26 @@ def write_shards(
     """
     partial = folder.with_name(f".{folder.name}-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write(rows, tokenizer, partial, fingerprint, if_empty, on_progress)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunFolderError(f"{folder}: cannot be written: {reason}; free space and start again") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Shards.open(folder)
+
+
+def _write(
+    rows: Iterable[Row],
+    tokenizer: Tokenizer,
+    partial: Path,
+    fingerprint: str,
+    if_empty: str,
+    on_progress: Callable[[int], None],
+) -> None:
     partial.mkdir(parents=True)
     dtype = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
     lengths: list[int] = []
@@ -98,14 +118,10 @@ def write_shards(
             num_bytes += sum(len(row.text.encode("utf-8")) for row in batch)
             on_progress(len(lengths))
     if not lengths:
-        shutil.rmtree(partial)
         raise DataError(if_empty)
     np.save(partial / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     manifest = Manifest(len(lengths), sum(lengths), num_learned, num_bytes, dtype, fingerprint)
     (partial / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return Shards.open(folder)
 
 
 def _tokenise(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from duologue.data.builtin.dialogues import builtin_test
-from duologue.errors import ConfigError
+from duologue.errors import ConfigError, RunFolderError
 from duologue.evaluation.exact_match import exact_match
 from duologue.evaluation.plot import plot_accuracy
 from duologue.generation.engine import Engine
@@ -17,8 +18,7 @@ from duologue.pipeline.quickstart_report import QuickstartReport, sample_dialogu
 from duologue.pipeline.recipe import load_recipe
 from duologue.pipeline.run_folder import RunFolder, read_json, set_aside, write_json, write_text
 from duologue.pipeline.stages import STAGES, Pipeline
-from duologue.pipeline.up import measure
-from duologue.transformer.weights import load_transformer
+from duologue.pipeline.up import measure, train_stages
 
 LEAST_MINUTES = 0.1
 ITEMS_PER_SKILL = 100
@@ -29,7 +29,7 @@ PRETRAINING_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Budget:
-    """How the minutes are spent; decided once a run and kept, so that a stopped run goes on with the same plan.
+    """How the minutes are spent; kept with the run, so that a stopped one goes on with the same plan.
 
     Attributes:
         minutes: all of it, from the start to the chat.
@@ -60,17 +60,15 @@ def quickstart(*, minutes: float, out: Path | None, display: Display | None = No
 
     A finished run of as many minutes is only reported again; one of other minutes is set aside.
     """
-    if not minutes >= LEAST_MINUTES:
+    if not (minutes >= LEAST_MINUTES and math.isfinite(minutes)):
         raise ConfigError(f"--minutes: is {minutes}; expected at least {LEAST_MINUTES}")
     start, display = time.monotonic(), display or Display()
     run = RunFolder(out or Path("runs") / "quickstart")
-    budget = _recorded_budget(run, Budget.of(minutes), display)
+    budget = Budget.of(minutes)
+    _claim_folder(run, budget, display)
     pipeline = _pipeline(run, budget, display)
     show_plan(pipeline, budget)
-    bits = {"untrained": measure(pipeline, pipeline.first_model())}
-    for name, train in (("pretraining", pipeline.pretrain), ("finetuning", pipeline.finetune)):
-        display.title(name)
-        bits[name] = measure(pipeline, load_transformer(train()))
+    bits = {"untrained": measure(pipeline, pipeline.first_model())} | train_stages(pipeline)
     display.title("test")
     engine = Engine.from_pretrained(run.model)
     items = list(builtin_test(items_per_skill=budget.items_per_skill, seed=pipeline.recipe.data.seed))
@@ -105,15 +103,17 @@ def show_plan(pipeline: Pipeline, budget: Budget) -> None:
     display.note(f"run folder {pipeline.run.path}; Ctrl-C stops, the same command goes on")
 
 
-def _recorded_budget(run: RunFolder, budget: Budget, display: Display) -> Budget:
+def _claim_folder(run: RunFolder, budget: Budget, display: Display) -> None:
+    """Makes the run folder this run's; an earlier quickstart with another budget is set aside, nothing else is."""
     recorded = read_json(run.path / "budget.json")
-    if recorded and recorded["minutes"] == budget.minutes:
-        return Budget(**recorded)
-    if run.path.exists():
+    if recorded == vars(budget):
+        return
+    if recorded is not None:
         display.note(f"the earlier run was of other minutes; it is kept as {set_aside(run.path)}")
+    elif run.path.is_dir() and any(run.path.iterdir()):
+        raise RunFolderError(f"{run.path}: holds something else than a quickstart; give another --out")
     run.make()
     write_json(run.path / "budget.json", vars(budget))
-    return budget
 
 
 def _pipeline(run: RunFolder, budget: Budget, display: Display) -> Pipeline:

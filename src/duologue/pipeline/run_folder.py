@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from duologue.config import to_mapping
 from duologue.errors import RunFolderError
 from duologue.pipeline.recipe import NamedRecipe
@@ -78,9 +80,10 @@ def replace_folder(target: Path, fill: Callable[[Path], object]) -> None:
         fill(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
         raise _not_written(target, error) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -109,12 +112,16 @@ def read_json(path: Path) -> Any:
 def set_aside(path: Path) -> Path:
     """Moves a run folder out of the way, to ``<name>-<date and time>``, and gives its new place."""
     aside = path.with_name(f"{path.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    path.rename(aside)
+    try:
+        path.rename(aside)
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path}: cannot be set aside as {aside.name}: {error}; give another --out") from None
     return aside
 
 
-def _not_written(path: Path, error: OSError) -> RunFolderError:
-    return RunFolderError(f"{path}: cannot be written: {error.strerror or error}; free space and start again")
+def _not_written(path: Path, error: OSError | SafetensorError) -> RunFolderError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return RunFolderError(f"{path}: cannot be written: {reason or error}; free space and start again")
 
 
 def _version(package: str) -> str:

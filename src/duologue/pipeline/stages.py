@@ -5,12 +5,13 @@ Each stage looks for what it has done already, so the same command again goes on
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +19,12 @@ import torch
 
 from duologue.config import to_mapping
 from duologue.conversation import Conversation
-from duologue.data.corpus import Corpus, Split, texts_of
-from duologue.data.formats import Row
+from duologue.data.builtin.fingerprint import builtin_fingerprint
+from duologue.data.corpus import Corpus, Split
 from duologue.data.loader import Loader
 from duologue.data.packing import PackingPlan, plan_packing
 from duologue.data.shards import Shards, write_shards
-from duologue.errors import ConfigError, DataError, RunFolderError
+from duologue.errors import ConfigError, ContextLengthError, DataError, RunFolderError
 from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
 from duologue.pipeline.display import Display
@@ -78,11 +79,15 @@ class Pipeline:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of the initial model, of this run, or newly trained."""
-        if self.init is not None:
-            return Tokenizer.from_pretrained(self.init)
-        if not (self.run.tokenizer / "tokenizer.json").is_file():
-            self._train_tokenizer()
+        """The run's tokenizer: that of ``init`` where there is one, else newly trained, or as it was trained before."""
+        origin = self._tokenizer_origin()
+        found = read_json(self.run.tokenizer / "origin.json")
+        if found is None:
+            make = self._train_tokenizer if self.init is None else partial(Tokenizer.from_pretrained, self.init)
+            self._keep_tokenizer(make(), origin)
+        elif found != origin:
+            raise RunFolderError(f"{self.run.tokenizer}: was made from other data or settings; give another --out, or "
+                                 f"delete {self.run.path} to start anew")  # fmt: skip
         return Tokenizer.from_pretrained(self.run.tokenizer)
 
     def describe(self) -> None:
@@ -93,10 +98,9 @@ class Pipeline:
         """Next-token prediction on everything; gives the model's folder."""
         return self._train("pretraining", self.init)
 
-    def finetune(self) -> Path:
-        """Learns the assistant's turns, from ``init`` or from this run's pretrained model."""
-        pretrained = self.run.stage("pretraining") / "model"
-        start = pretrained if (pretrained / "config.json").is_file() else self.init
+    def finetune(self, start: Path | None = None) -> Path:
+        """Learns the assistant's turns, from ``start``, else ``init``, else this run's pretrained model."""
+        start = start or self.init or self._pretrained()
         if start is None:
             found = f"{self.run.path}: has no pretrained model to fine-tune"
             raise RunFolderError(f"{found}; run duologue pretrain first, or give --init MODEL")
@@ -105,10 +109,11 @@ class Pipeline:
     def shards(self, stage: StageName, split: Split) -> Shards:
         """The tokenised rows of a stage, made once and kept."""
         tokenizer = self.tokenizer
+        if stage == "finetuning" and not self.corpus.paths:
+            stage = "pretraining"  # the same rows; what carries no loss is left out when they are packed
         rows = self.corpus.pretraining_rows if stage == "pretraining" else self.corpus.finetuning_rows
-        is_shared = stage == "finetuning" and not self.corpus.paths and self._has_pretraining_shards
-        folder = self.run.data / f"{'pretraining' if is_shared else stage}-{split}"
-        fingerprint = self._data_fingerprint("pretraining" if is_shared else stage)
+        folder = self.run.data / f"{stage}-{split}"
+        fingerprint = self._data_fingerprint(stage)
         manifest = read_json(folder / "manifest.json")
         if manifest and manifest["tokenizer"] == fingerprint:
             return Shards.open(folder)
@@ -152,20 +157,22 @@ class Pipeline:
             trainer = Trainer(stage, model, hooks)
             trained = trainer.run()
         self._keep(name, trained, tokenizer, trainer)
-        write_json(self.run.stage(name) / "finished.json", identity)
         self.run.publish(name)
+        write_json(self.run.stage(name) / "finished.json", identity)
         return target
 
     def _stage(
         self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards, identity: dict[str, Any]
     ) -> Stage:
+        validation_shards = self._validation_shards(name)
         started = time.monotonic()
         loader = self._loader(name, config, packing, shards)
-        validation_shards = self._validation_shards(name)
         validation = None
         if validation_shards is not None:
-            plan = self._pack(name, validation_shards, config)
+            plan = self._plan_packing(name, validation_shards, config)
             validation = self._loader(name, config, plan, validation_shards) if plan.num_rows else None
+        if config.patience and validation is None:
+            self.display.note(f"{name}: too few dialogues to keep any back, so it trains to its end")
         rows = f"{packing.num_rows:,} rows of {packing.sequence_length}, {packing.fill:.1%} full"
         self.display.note(f"{name}: {shards.manifest.num_tokens / 1e6:.1f} M tokens in {rows}")
         if packing.num_dropped:
@@ -174,22 +181,24 @@ class Pipeline:
         return Stage(name, config, loader, validation, self.run.stage(name), self.machine, started, identity)
 
     def _loader(self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards) -> Loader:
-        places = config.micro_batch_tokens or config.batch_tokens
+        places = min(config.micro_batch_tokens or config.batch_tokens, config.batch_tokens)
         rows = max(1, places // packing.sequence_length)
         only_learned, pad = name == "finetuning", self.tokenizer.end_of_text_id
         return Loader(shards, packing, rows, config.seed, only_learned, pad)
 
     def _pack(self, name: StageName, shards: Shards, config: StageConfig) -> PackingPlan:
-        only_learned = name == "finetuning"
-        turn_id = self.tokenizer.start_of_turn_id
-        packing = plan_packing(
-            shards, sequence_length=config.sequence_length, turn_id=turn_id, only_learned=only_learned, seed=config.seed
-        )
+        packing = self._plan_packing(name, shards, config)
         if not packing.num_rows:
             too_long = f"{name}: every reply is longer than the context of {config.sequence_length} tokens"
             remedy = "raise transformer.max_position_embeddings"
             raise DataError(f"{too_long}; {remedy}" if packing.num_dropped else NO_REPLIES)
         return packing
+
+    def _plan_packing(self, name: StageName, shards: Shards, config: StageConfig) -> PackingPlan:
+        turn_id, only_learned = self.tokenizer.start_of_turn_id, name == "finetuning"
+        return plan_packing(
+            shards, sequence_length=config.sequence_length, turn_id=turn_id, only_learned=only_learned, seed=config.seed
+        )
 
     def _validation_shards(self, name: StageName) -> Shards | None:
         try:
@@ -199,9 +208,9 @@ class Pipeline:
 
     def _stage_config(self, name: StageName) -> StageConfig:
         config: StageConfig = getattr(self.recipe, name)
-        context = self.recipe.transformer.max_position_embeddings
-        if self.init is not None:
-            context = read_config(self.init)[0].max_position_embeddings
+        start = self.init or (self._pretrained() if name == "finetuning" else None)
+        shape = read_config(start)[0] if start else self.recipe.transformer
+        context = shape.max_position_embeddings
         length = config.sequence_length or min(context, config.batch_tokens)
         if length > context:
             raise ConfigError(f"{name}.sequence_length: is {length}; the model's context is {context}: raise "
@@ -238,33 +247,48 @@ class Pipeline:
         origin = {"init": fingerprint_file(start / "model.safetensors")} if start else {"shape": shape}
         return {"data": shards.manifest.tokenizer, **settings, **origin}
 
-    def _train_tokenizer(self) -> None:
+    def _pretrained(self) -> Path | None:
+        folder = self.run.stage("pretraining") / "model"
+        return folder if (folder / "config.json").is_file() else None
+
+    def _train_tokenizer(self) -> Tokenizer:
         config = self.recipe.tokenizer
-        with self.display.counting("rows read for the tokenizer") as count:
-            rows = _counted(self.corpus.pretraining_rows(Split.TRAIN), count)
-            tokenizer = Tokenizer.train(texts_of(rows, max_bytes=config.max_train_mb * 1e6), config)
-        length = self.recipe.transformer.max_position_embeddings
-        fill = lambda path: tokenizer.save_pretrained(path, chat_template=JINJA_TEMPLATE, max_length=length)  # noqa: E731
+        with self.display.counting("texts read for the tokenizer") as count:
+            texts = self.corpus.tokenizer_texts(max_bytes=config.max_train_mb * 1e6)
+            return Tokenizer.train(_counted(texts, count), config)
+
+    def _keep_tokenizer(self, tokenizer: Tokenizer, origin: dict[str, Any]) -> None:
+        def fill(folder: Path) -> None:
+            length = self.recipe.transformer.max_position_embeddings
+            tokenizer.save_pretrained(folder, chat_template=JINJA_TEMPLATE, max_length=length)
+            write_json(folder / "origin.json", origin)
+
         replace_folder(self.run.tokenizer, fill)
 
+    def _tokenizer_origin(self) -> dict[str, Any]:
+        if self.init is not None:
+            return {"init": fingerprint_file(self.init / "tokenizer.json")}
+        return {"settings": to_mapping(self.recipe.tokenizer), "data": self._rows_fingerprint()}
+
     def _data_fingerprint(self, stage: StageName) -> str:
-        files = [[path.name, fingerprint_file(path)] for path in self.corpus.paths]
-        tokenizer = fingerprint_file((self.init or self.run.tokenizer) / "tokenizer.json")
-        parts = [stage, to_mapping(self.recipe.data) | {"files": files}, tokenizer]
+        parts = [stage, self._rows_fingerprint(), fingerprint_file(self.run.tokenizer / "tokenizer.json")]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def _has_pretraining_shards(self) -> bool:
-        return (self.run.data / f"pretraining-{Split.TRAIN}").is_dir()
+    def _rows_fingerprint(self) -> str:
+        files = [[path.name, fingerprint_file(path)] for path in self.corpus.paths]
+        builtin = builtin_fingerprint() if self.recipe.data.builtin_dialogues else None
+        parts = [to_mapping(self.recipe.data) | {"files": files}, builtin]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _show_replies(self, model: Transformer, step: int) -> None:
         if step == 0:
-            return
+            return  # it would only babble
         engine = Engine(model, self.tokenizer, max_slots=1024)
         config = GenerationConfig(max_new_tokens=32)
         for prompt in FIXED_PROMPTS:
-            said = engine.generate(Conversation.of(prompt), config).sequences[0]
-            self.display.note(f"step {step}  {prompt} → {self.tokenizer.decode(said)!r}")
+            with contextlib.suppress(ContextLengthError):
+                said = engine.generate(Conversation.of(prompt), config).sequences[0]
+                self.display.note(f"step {step}  {prompt} → {self.tokenizer.decode(said)!r}")
 
 
 def fingerprint_file(path: Path) -> str:
@@ -273,10 +297,10 @@ def fingerprint_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _counted(rows: Iterator[Row], count: Callable[[int], None]) -> Iterator[Row]:
+def _counted(texts: Iterator[str], count: Callable[[int], None]) -> Iterator[str]:
     number = 0
-    for number, row in enumerate(rows, start=1):
-        yield row
+    for number, text in enumerate(texts, start=1):
+        yield text
         if number % 1000 == 0:
             count(number)
     count(number)

@@ -18,17 +18,28 @@ MEASURED_ROWS = 300
 def run_all(pipeline: Pipeline) -> dict[str, object]:
     """Tokenizer, pretraining, fine-tuning; gives the model's folder and its bits per byte after each stage."""
     pipeline.describe()
+    for line in pipeline.corpus.survey():
+        pipeline.display.note(line)
     for stage in STAGES:
         pipeline.plan(stage)  # what is wrong with the data is said before anything long begins
     bits = {"start": measure(pipeline, pipeline.first_model())}
-    for name, train in (("pretraining", pipeline.pretrain), ("finetuning", pipeline.finetune)):
-        pipeline.display.title(name)
-        bits[name] = measure(pipeline, load_transformer(train()))
-        pipeline.display.note(f"bits per byte of held-out replies: {bits[name]}")
+    bits |= train_stages(pipeline)
     report: dict[str, object] = {"model": str(pipeline.run.model), "bits_per_byte": bits}
     write_json(pipeline.run.path / "report.json", report)
     pipeline.display.title(f"done: duologue chat {pipeline.run.path}")
     return report
+
+
+def train_stages(pipeline: Pipeline) -> dict[str, float | None]:
+    """Pretraining, then fine-tuning from it; gives bits per byte of held-out replies after each."""
+    pipeline.display.title("pretraining")
+    pretrained = pipeline.pretrain()
+    bits = {"pretraining": measure(pipeline, load_transformer(pretrained))}
+    pipeline.display.note(f"bits per byte of held-out replies: {bits['pretraining']}")
+    pipeline.display.title("finetuning")
+    bits["finetuning"] = measure(pipeline, load_transformer(pipeline.finetune(pretrained)))
+    pipeline.display.note(f"bits per byte of held-out replies: {bits['finetuning']}")
+    return bits
 
 
 def measure(pipeline: Pipeline, model: Transformer) -> float | None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -55,10 +56,14 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, *, keep: in
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
         _fsync(folder)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
         raise RunFolderError(f"{target}: checkpoint not written: {error}; free space and start again") from None
-    for old in list(checkpoint_folders(folder))[keep:]:
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    # What lies ahead of this step is of a run that was not whole: it was passed over when this one went on.
+    ahead = [path for path in checkpoint_folders(folder) if _step_of(path) > step]
+    behind = [path for path in checkpoint_folders(folder) if _step_of(path) <= step]
+    for old in (*ahead, *behind[keep:]):
         shutil.rmtree(old, ignore_errors=True)
     return target
 
@@ -93,7 +98,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def checkpoint_folders(folder: Path) -> Iterator[Path]:
     """Finished checkpoints, newest first."""
     paths = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit()]
-    yield from sorted(paths, key=lambda path: -int(path.name.removeprefix("step-")))
+    yield from sorted(paths, key=_step_of, reverse=True)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -21,10 +21,17 @@ class Compiler:
     Each block is compiled by itself: they are all alike, so the compiler works once instead of once a layer.
     """
 
-    def __init__(self, model: Transformer, *, is_wanted: bool, on_note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        is_wanted: bool,
+        on_note: Callable[[str], None],
+        is_stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Nothing is compiled before the first call."""
-        self._model, self._on_note = model, on_note
-        self.is_compiled, self._is_proven = is_wanted, not is_wanted
+        self._model, self._on_note, self._is_stopping = model, on_note, is_stopping
+        self.is_compiled, self.is_proven = is_wanted, not is_wanted
         self._forward = packed_forward(document_attention) if is_wanted else eager_forward()
         if is_wanted:
             for block in model.model.layers:
@@ -32,17 +39,19 @@ class Compiler:
 
     def call(self, use: Callable[[Forward], T], *, on_retry: Callable[[], None] = lambda: None) -> T:
         """Runs ``use(forward)``; should the first compiled run fail, clears up with on_retry and runs it plain."""
-        if self._is_proven:
+        if self.is_proven:
             return use(self._forward)
         try:
             result = use(self._forward)
         except Exception as error:  # compilers fail in many ways, of which none is the user's fault
+            if self._is_stopping():  # Ctrl-C reaches the compiler's processes too
+                raise KeyboardInterrupt from error
             self._on_note(f"torch.compile does not work here ({type(error).__name__}); training without it")
             on_retry()
             self.release()
             self._forward, self.is_compiled = eager_forward(), False
             result = use(self._forward)
-        self._is_proven = True
+        self.is_proven = True
         return result
 
     def release(self) -> None:

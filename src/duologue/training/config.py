@@ -14,7 +14,7 @@ class StageConfig:
 
     minutes: Annotated[float, "wall-clock of the stage, from its start to its saved model; 0 = go by steps"] = 0.0
     steps: Annotated[int, "optimiser steps; 0 = go by minutes or epochs"] = 0
-    epochs: Annotated[float, "passes over the data: the length without minutes and steps, and a limit with minutes"] = 4
+    epochs: Annotated[float, "passes over the data: the length without minutes and steps"] = 4
     sequence_length: Annotated[int, "tokens in a row; 0 = the model's context"] = 0
     batch_tokens: Annotated[int, "tokens in an optimiser step"] = 8192
     micro_batch_tokens: Annotated[int, "tokens that go through the model at once; 0 = the whole batch"] = 0
@@ -35,7 +35,7 @@ class StageConfig:
     def __post_init__(self) -> None:
         at_least = {"minutes": 0, "steps": 0, "epochs": 0, "sequence_length": 0, "micro_batch_tokens": 0,
                     "weight_decay": 0, "warmup_steps": 0, "evaluate_every": 0, "patience": 0,
-                    "save_every_s": 0}  # fmt: skip
+                    "save_every_s": 0, "seed": 0}  # fmt: skip
         for name, low in at_least.items():
             require(getattr(self, name) >= low, name, getattr(self, name), f"at least {low}")
         for name in ("batch_tokens", "learning_rate", "embedding_learning_rate", "max_gradient_norm"):

@@ -32,6 +32,7 @@ from duologue.training.schedule import Schedule
 from duologue.transformer.model import Transformer
 
 LOOKS_PER_STAGE = 10
+FEWEST_TIMED_STEPS = 3  # before the clock may decide anything
 SAVING_S = 1.0  # kept for the plot and the model folder at the end
 LOOK_TOKENS = 16_384  # of the validation rows at most, so that looking takes a small part of the time
 
@@ -97,9 +98,13 @@ class Trainer:
         if saved:
             self._restore(saved)
         is_wanted = saved.state["compiled"] if saved else self._wants_compile()
-        self.compiler = Compiler(model, is_wanted=is_wanted, on_note=hooks.on_note)
+        self.interruption = Interruption()
+        self.compiler = Compiler(
+            model, is_wanted=is_wanted, on_note=hooks.on_note, is_stopping=lambda: self.interruption.is_asked
+        )
         self.metrics = MetricsFile(stage.folder / "metrics.jsonl", first_step=self.state.step)
-        self._resumed_at, self._look_s = time.monotonic(), 0.0
+        self._resumed_at, self._look_s = time.monotonic(), saved.state["look_s"] if saved else 0.0
+        self._looked_until_s = self.elapsed_s
 
     def run(self) -> Transformer:
         """Trains to the end of the schedule; returns the model in float32, the best one where patience asks for it.
@@ -109,15 +114,16 @@ class Trainer:
             NumericalError: the loss or the gradient is not finite; the weights are those of the step before.
         """
         last_save = time.monotonic()
-        with Interruption() as interruption:
+        with self.interruption:
             while not self.state.schedule.is_over(self.state.step) and not self._has_stalled():
                 self._step()
-                if interruption.is_asked:
+                if self.interruption.is_asked:
                     self.save()
                     raise KeyboardInterrupt
                 if time.monotonic() - last_save >= self.config.save_every_s:
                     self.save()
                     last_save = time.monotonic()
+            self.save()
         return self._finished_model()
 
     def save(self) -> None:
@@ -127,6 +133,7 @@ class Trainer:
             "step": state.step,
             "num_tokens": state.num_tokens,
             "spent_s": self.elapsed_s,
+            "look_s": self._look_s,
             "best_loss": state.best_loss if math.isfinite(state.best_loss) else None,
             "looks_without_gain": state.looks_without_gain,
             "schedule": state.schedule.to_dict(),
@@ -146,7 +153,7 @@ class Trainer:
         return self.state.spent_s + time.monotonic() - start
 
     def _step(self) -> None:
-        start, state = time.monotonic(), self.state
+        start, state, is_typical = time.monotonic(), self.state, self.compiler.is_proven
         if self.config.minutes:
             self._let_clock_decide()
         first = state.step * self.stage.micro_batches
@@ -157,7 +164,7 @@ class Trainer:
         norm = self.masters.clip_gradients(self.config.max_gradient_norm)
         if not math.isfinite(loss) or not is_finite(norm):
             found = f"{self.stage.name} step {state.step}: loss is {loss}, gradient {float(norm)}"
-            remedy = f"lower {self.stage.name}.learning_rate and start again"
+            remedy = f"lower {self.stage.name}.learning_rate and give another --out"
             raise NumericalError(f"{found}; the weights are untouched; {remedy}")
         rate = state.schedule.rate(state.step)
         self.optimizers.step(rate=rate)
@@ -165,7 +172,8 @@ class Trainer:
         self.masters.publish()
         num_places = sum(batch.input_ids.size for batch in batches)
         state.step, state.num_tokens = state.step + 1, state.num_tokens + num_places
-        state.step_seconds.append(time.monotonic() - start)
+        if is_typical:  # a step in which the compiler worked is none
+            state.step_seconds.append(time.monotonic() - start)
         self._report(loss, rate, float(norm), num_places, time.monotonic() - start)
 
     def _backward(self, batch: Batch) -> float:
@@ -213,10 +221,11 @@ class Trainer:
         every = self.config.evaluate_every
         if not every and self.config.minutes:
             share_of_look = self.config.minutes * 60 / LOOKS_PER_STAGE
-            before = self.elapsed_s - self.state.step_seconds[-1]
-            return int(self.elapsed_s / share_of_look) > int(before / share_of_look)
+            before_s, self._looked_until_s = self._looked_until_s, self.elapsed_s
+            has_passed = int(self._looked_until_s / share_of_look) > int(before_s / share_of_look)
+            return has_passed or self.state.schedule.is_over(self.state.step)
         every = every or max(1, (self.state.schedule.total_steps or 0) // LOOKS_PER_STAGE)
-        return self.state.step % every == 0
+        return self.state.step % every == 0 or self.state.schedule.is_over(self.state.step)
 
     def _validation_loss(self) -> float | None:
         loader, total, num_labels = self.stage.validation, 0.0, 0
@@ -266,7 +275,7 @@ class Trainer:
 
     def _let_clock_decide(self) -> None:
         state, seconds = self.state, self.state.step_seconds
-        if not seconds:
+        if len(seconds) < FEWEST_TIMED_STEPS:
             return
         budget_s = self.config.minutes * 60
         share_of_looks = self._look_s / max(1.0, self.elapsed_s)  # they will take as much of what is left

@@ -60,7 +60,7 @@ class Optimizers:
             if name not in by_name:
                 raise RunFolderError(f"checkpoint: optimiser state for {name}, which this model does not have")
             optimizer, weight = by_name[name]
-            optimizer.state[weight][key] = tensor.clone() if tensor.ndim == 0 else tensor.to(weight.device)
+            optimizer.state[weight][key] = tensor.to(weight.device)
 
 
 def is_finite(norm: Tensor) -> bool:

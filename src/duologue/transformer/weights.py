@@ -59,6 +59,8 @@ def read_config(folder: Path) -> tuple[TransformerConfig, int]:
         raise ModelFolderError(f"{folder}: has no config.json; expected a model folder")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
+            raise ModelFolderError(f"{path}: is not an object; expected a model's settings")
         return config_from_json(fields)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelFolderError(f"{path}: not valid JSON: {error}") from None

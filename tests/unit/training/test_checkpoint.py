@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from duologue.errors import RunFolderError
 from duologue.training.checkpoint import (
@@ -30,7 +31,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
-    for step in (2, 10, 9, 30):
+    for step in (2, 9, 10, 30):
         save_checkpoint(tmp_path, step, some(step), keep=2)
     assert [path.name for path in checkpoint_folders(tmp_path)] == ["step-30", "step-10"]
 
@@ -53,15 +54,25 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, name:
     assert "step-2" in damaged[0]
 
 
+def test_going_on_from_an_older_step_drops_the_damaged_newer_one(tmp_path: Path) -> None:
+    for step in (1, 5):
+        save_checkpoint(tmp_path, step, some(step), keep=1)
+    save_checkpoint(tmp_path, 3, some(3), keep=1)
+    assert [path.name for path in checkpoint_folders(tmp_path)] == ["step-3"]
+
+
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
     assert load_newest_checkpoint(tmp_path / "none") == (None, [])
 
 
-def test_a_full_disk_is_one_clear_line_and_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_a_full_disk_is_one_clear_line_and_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     save_checkpoint(tmp_path, 1, some(1), keep=2)
 
     def full(*args: object, **kwargs: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr("duologue.training.checkpoint.save_file", full)
     with pytest.raises(RunFolderError, match=r"step-2: checkpoint not written: .*No space left on device; free space"):

@@ -7,6 +7,7 @@ the language and not how to answer: their turns carry no loss in fine-tuning.
 from __future__ import annotations
 
 import importlib.resources
+import importlib.util
 import json
 from collections.abc import Iterator
 
@@ -28,6 +29,11 @@ def chitchat_dialogues() -> Iterator[Conversation]:
             sides = (Role.USER, Role.ASSISTANT)
             messages = tuple(Message(sides[i % 2], text, weight=0) for i, text in enumerate(texts))
             yield Conversation(messages, id, SOURCE, "en")
+
+
+def is_installed() -> bool:
+    """Whether the package is there to be read."""
+    return importlib.util.find_spec("chitchat_dataset") is not None
 
 
 def _text(message: dict[str, str]) -> str:
