@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
 from duologue.cli.recipe_arguments import add_recipe_arguments, open_pipeline
 
@@ -15,7 +16,7 @@ examples:
   duologue pretrain dialogue-small --data my.jsonl more.csv.gz --minutes 10 --out runs/mine
   duologue pretrain small --data my.jsonl --dry-run
 """
-STAGE = "pretraining"
+STAGE: Final = "pretraining"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
