@@ -11,7 +11,7 @@ BIN := .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 TORCH = $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help quickstart test check setup
+.PHONY: help quickstart test check setup soak
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
@@ -25,6 +25,9 @@ check: .venv/.tests  ## lint, check types, check that imports go down only
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+soak: .venv/.soak  ## run the long suites too; builds llama.cpp (needs a C++ compiler)
+	@$(BIN)/python -m pytest -m soak --timeout 3600
 
 setup: .venv/.tests  ## install all that the tests need, and stop
 
@@ -44,4 +47,9 @@ setup: .venv/.tests  ## install all that the tests need, and stop
 .venv/.tests: .venv/.package
 	@echo "installing what the tests need (about a minute, once)"
 	@$(INSTALL) --no-build-isolation --editable '.[corpus,test]'
+	@touch $@
+
+.venv/.soak: .venv/.tests
+	@echo "building llama.cpp for Python (some minutes, once)"
+	@$(INSTALL) '.[llamacpp]'
 	@touch $@

@@ -6,6 +6,7 @@
     ├── DataError           (ValueError)         a dialogue file cannot be used
     ├── ModelFolderError    (ValueError)         a model folder is incomplete or does not fit
     ├── ContextLengthError  (ValueError)         more tokens than the model can see
+    ├── HubError            (RuntimeError)       a model cannot be had from where it was looked for
     ├── RunFolderError      (RuntimeError)       a run folder cannot be written or resumed
     └── NumericalError      (ArithmeticError)    a loss or a logit is not finite
 
@@ -41,6 +42,10 @@ class ModelFolderError(DuologueError, ValueError):
 
 class ContextLengthError(DuologueError, ValueError):
     """The input needs more tokens than the model's context holds."""
+
+
+class HubError(DuologueError, RuntimeError):
+    """A model cannot be had from where it was looked for."""
 
 
 class RunFolderError(DuologueError, RuntimeError):

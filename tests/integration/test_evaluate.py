@@ -11,7 +11,6 @@ from duologue.cli.main import main
 from duologue.conversation import Conversation
 from duologue.data.formats import PlainText, Row
 from duologue.evaluation.likelihood import bits_per_byte
-from duologue.tokenizer.chat_template import JINJA_TEMPLATE
 from duologue.tokenizer.config import TokenizerConfig
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.transformer.config import TransformerConfig
@@ -36,7 +35,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     torch.manual_seed(0)
     save_weights(Transformer(shape, vocab_size=tokenizer.vocab_size), folder, tokenizer)
-    tokenizer.save_pretrained(folder, chat_template=JINJA_TEMPLATE, max_length=96)
+    tokenizer.save_pretrained(folder, max_length=96)
     return folder
 
 

@@ -2,50 +2,26 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from duologue.cli.main import main
 from duologue.conversation import Conversation
 from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
-from duologue.tokenizer.chat_template import JINJA_TEMPLATE
-from duologue.tokenizer.config import TokenizerConfig
-from duologue.tokenizer.tokenizer import Tokenizer
-from duologue.transformer.config import TransformerConfig
-from duologue.transformer.model import Transformer
-from duologue.transformer.weights import save_weights
 
-SHAPE = TransformerConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-                          intermediate_size=64, max_position_embeddings=128)  # fmt: skip
 HELLO = {"messages": [{"role": "user", "content": "hello"}], "tags": ["unknown fields are ignored"]}
 NIHAO = {"messages": [{"role": "user", "content": "你好"}, {"role": "assistant", "content": "你"}], "lang": "zh"}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(tmp_path_factory: pytest.TempPathFactory, write_model: Callable[..., Path]) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    texts = ["hello, how are you?", "你好，你叫什么名字？", "user\n", "assistant\n", "system\n"]
-    tokenizer = Tokenizer.train(texts, TokenizerConfig(vocab_size=300))
-    torch.manual_seed(0)
-    model = Transformer(SHAPE, vocab_size=tokenizer.vocab_size)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=0.1)
-    save_weights(model, folder / "model", tokenizer)
-    tokenizer.save_pretrained(folder / "model", chat_template=JINJA_TEMPLATE, max_length=128)
+    write_model(folder / "model")
     return folder
 
 

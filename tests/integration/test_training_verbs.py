@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from duologue.cli.main import main
 from duologue.conversation import Conversation
@@ -78,11 +80,55 @@ def test_starting_from_a_model(tmp_path: Path, dialogues: list[Conversation]) ->
     assert load_transformer("tuned/model").config == load_transformer("runs/tiny/model").config
 
 
+def test_fine_tuning_with_lora(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, dialogues: list[Conversation]
+) -> None:
+    assert main(["pretrain", "tiny", *FAST]) == 0
+    data = write_dialogues(tmp_path / "mine.jsonl", dialogues[:60])
+    words = ["finetune", "tiny", "--init", "runs/tiny", "--data", str(data), "--lora.rank", "4", "--out", "tuned"]
+    capsys.readouterr()
+    assert main([*words, "--steps", "3", "--finetuning.learning_rate", "0.1"]) == 0
+    said = capsys.readouterr().err
+    assert "finetuning: needs about 0." in said
+    base, tuned = load_transformer("runs/tiny/model"), load_transformer("tuned/finetuning/model")
+    adapter = load_file("tuned/finetuning/adapter/adapter_model.safetensors")
+    assert len(adapter) == 2 * 7 * base.config.num_hidden_layers
+    for name, weight in base.state_dict().items():
+        factors = [adapter.get(f"base_model.model.{name.removesuffix('weight')}lora_{x}.weight") for x in "BA"]
+        expected = weight if factors[0] is None else weight + 32 / 4 * factors[0] @ factors[1]
+        torch.testing.assert_close(tuned.state_dict()[name], expected, atol=1e-6, rtol=1e-6)
+    assert "| LoRA | rank 4, alpha 32, on q_proj" in Path("tuned/finetuning/model/README.md").read_text()
+    assert main([*words, "--steps", "3", "--finetuning.learning_rate", "0.1"]) == 0
+    assert "finetuning: done already" in capsys.readouterr().err
+    assert "a finished stage with another lora" in fails(
+        capsys, *words, "--steps", "3", "--finetuning.learning_rate", "0.1", "--lora.alpha", "8"
+    )
+
+
+def test_lora_in_bfloat16_is_added_to_the_weights_of_the_folder() -> None:
+    assert main(["pretrain", "tiny", *FAST]) == 0
+    lora = ["--lora.rank", "2", "--lora.targets", "v_proj"]
+    assert main(["finetune", "tiny", *FAST, *lora, "--finetuning.dtype", "bfloat16"]) == 0
+    folders = ("runs/tiny/pretraining/model", "runs/tiny/finetuning/model")
+    before, after = (load_transformer(folder).state_dict() for folder in folders)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {f"model.layers.{layer}.self_attn.v_proj.weight" for layer in range(2)}
+
+
+def test_a_stage_that_does_not_fit_into_memory_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    said = fails(capsys, "pretrain", "tiny", *FAST, "--pretraining.batch_tokens", "10000000000", code=2)
+    assert "pretraining: needs about " in said
+    assert "what would fit: --pretraining.micro_batch_tokens " in said
+    assert not Path("runs/tiny/pretraining").exists()
+
+
 def test_a_plan_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["up", "tiny", *FAST, "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["pretraining"]["steps"] == 4
     assert plan["pretraining"]["parameters"] > 100_000
+    parts = ("weights_gib", "gradients_gib", "optimizer_gib", "activations_gib")
+    assert plan["finetuning"]["memory_gib"] == pytest.approx(sum(plan["finetuning"][part] for part in parts), abs=0.03)
     assert not Path("runs/tiny/pretraining").exists()
 
 
@@ -126,7 +172,7 @@ def test_a_context_shorter_than_every_message_is_one_line(capsys: pytest.Capture
     data = write_dialogues(tmp_path / "long.jsonl", rows)
     said = fails(capsys, "up", "tiny", "--data", str(data), *FAST, "--transformer.max_position_embeddings", "32",
                  "--finetuning.sequence_length", "32", "--pretraining.sequence_length", "32")  # fmt: skip
-    assert "every reply is longer than the context of 32 tokens" in said
+    assert "every reply, with its question, is longer than the context of 32 tokens" in said
 
 
 def test_a_row_longer_than_the_context_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from duologue.conversation import Conversation, Role
 from duologue.errors import ContextLengthError
-from duologue.tokenizer.chat_template import encode_conversations, encode_prompt
+from duologue.tokenizer.encode_conversation import encode_prompt, turn_lengths
 from duologue.tokenizer.tokenizer import Tokenizer
 
 
@@ -29,10 +29,10 @@ def fit_window(
         ContextLengthError: the last message is too long on its own.
     """
     num_system = 1 if row.messages and row.messages[0].role is Role.SYSTEM else 0
-    alone = [Conversation((message,)) for message in row.messages]
-    lengths = [len(turn.input_ids) for turn in encode_conversations(tokenizer, alone)]
-    fixed = sum(lengths[:num_system]) + len(encode_prompt(tokenizer, Conversation(()), role))
-    turns, lengths = row.messages[num_system:], lengths[num_system:]
+    turns, lengths = row.messages[num_system:], turn_lengths(tokenizer, row)
+    num_fixed = len(lengths) - len(turns)  # the system message, the row's own or one that the template adds
+    fixed = sum(lengths[:num_fixed]) + len(encode_prompt(tokenizer, Conversation(()), role))
+    lengths = lengths[num_fixed:]
     room = context_length - fixed - min(max_new_tokens, context_length // 4)
     first = 0
     while first < len(turns) - 1 and (sum(lengths[first:]) > room or (first and turns[first].role is Role.ASSISTANT)):

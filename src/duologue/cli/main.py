@@ -30,6 +30,7 @@ class Verb(NamedTuple):
 
 
 WHOLE, STAGE, MODEL = "From dialogues to a chat", "One stage after the other", "With a trained model"
+ELSEWHERE = "From elsewhere and to elsewhere"
 VERBS = {
     "quickstart": Verb("duologue.cli.quickstart", WHOLE, "train on the built-in corpus, see how good it is, then chat"),
     "up": Verb("duologue.cli.up", WHOLE, "all stages of a recipe, on your own dialogues or others"),
@@ -41,6 +42,9 @@ VERBS = {
     "generate": Verb("duologue.cli.generate", MODEL, "reply to each conversation of a file"),
     "score": Verb("duologue.cli.score", MODEL, "rank candidate replies by their probability"),
     "evaluate": Verb("duologue.cli.evaluate", MODEL, "measure a model: bits per byte, right answers"),
+    "pull": Verb("duologue.cli.pull", ELSEWHERE, "fetch a real pretrained model"),
+    "models": Verb("duologue.cli.models", ELSEWHERE, "list the models that are here"),
+    "export": Verb("duologue.cli.export", ELSEWHERE, "take a model to other engines, and prove that it is the same"),
 }
 
 EXAMPLES = """\

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds MODEL, ``--device`` and ``--dtype``."""
-    parser.add_argument("model", metavar="MODEL", help="a model folder, or a run folder (its newest model)")
+    what = "a model folder, a run folder (its newest model), or the name of a pulled model"
+    parser.add_argument("model", metavar="MODEL", help=what)
     parser.add_argument("--device", default="cpu", help="where it runs: cpu or cuda (default: cpu)")
     parser.add_argument("--dtype", default="float32", help="number format: float32 or bfloat16 (default: float32)")
 
@@ -36,10 +37,12 @@ def add_generation_flags(parser: argparse.ArgumentParser) -> None:
 
 def load_engine(arguments: argparse.Namespace) -> Engine:
     """The engine of the model that the arguments name."""
-    from duologue.generation.engine import Engine
     from duologue.hub.resolve import resolve_model
 
-    return Engine.from_pretrained(resolve_model(arguments.model), arguments.device, arguments.dtype)
+    folder = resolve_model(arguments.model)  # looked through before torch is loaded
+    from duologue.generation.engine import Engine
+
+    return Engine.from_pretrained(folder, arguments.device, arguments.dtype)
 
 
 def generation_config(arguments: argparse.Namespace, base: GenerationConfig) -> GenerationConfig:

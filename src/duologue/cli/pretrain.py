@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
 
-from duologue.cli.recipe_arguments import add_recipe_arguments, open_pipeline
+from duologue.cli.one_stage import train_one
+from duologue.cli.recipe_arguments import add_recipe_arguments
 
 HELP = """Pretraining: a model learns to predict the next token of dialogues and texts.
 
@@ -16,22 +16,13 @@ examples:
   duologue pretrain dialogue-small --data my.jsonl more.csv.gz --minutes 10 --out runs/mine
   duologue pretrain small --data my.jsonl --dry-run
 """
-STAGE: Final = "pretraining"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``pretrain``."""
-    add_recipe_arguments(parser, stage=STAGE)
+    add_recipe_arguments(parser, stage="pretraining")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, object]:
     """Trains the stage; gives its model folder."""
-    from duologue.pipeline.plan import show_plan
-
-    pipeline = open_pipeline(arguments, stage=STAGE)
-    if arguments.dry_run:
-        return show_plan(pipeline, [STAGE])
-    pipeline.describe()
-    model = pipeline.pretrain()
-    pipeline.display.title(f"model: {model}")
-    return {"model": str(model)}
+    return train_one(arguments, "pretraining")

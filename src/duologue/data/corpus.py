@@ -29,10 +29,10 @@ class Split(StrEnum):
 class Corpus:
     """All rows that a recipe learns from, read anew at each pass; nothing is held in memory."""
 
-    def __init__(self, config: DataConfig, *, folder: Path) -> None:
-        """Checks that the files exist; ``folder`` is where their paths count from."""
+    def __init__(self, config: DataConfig) -> None:
+        """Checks that the files exist."""
         self.config = config
-        self.paths = checked_paths([folder / name for name in config.files]) if config.files else []
+        self.paths = checked_paths([Path(name) for name in config.files]) if config.files else []
         if not self.paths and not config.builtin_dialogues:
             raise DataError("no dialogues to learn from; give --data FILES, or [data] builtin_dialogues in the recipe")
         self._fraction: float | None = None

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from duologue.data.packing import PackingPlan
 from duologue.data.shards import Shards
-from duologue.tokenizer.chat_template import NO_LOSS
+from duologue.tokenizer.encode_conversation import NO_LOSS
 
 Ints = npt.NDArray[np.int64]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from duologue.data.formats import PlainText, Row
 from duologue.tokenizer.bpe import END_OF_TURN, START_OF_TURN
-from duologue.tokenizer.chat_template import NO_LOSS, encode_conversation
+from duologue.tokenizer.encode_conversation import NO_LOSS, encode_conversation
 from duologue.tokenizer.tokenizer import Tokenizer
 
 

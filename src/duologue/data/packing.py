@@ -1,7 +1,8 @@
 """Packs documents into rows of one length, so that few places are left empty.
 
-A document is first cut into pieces that fit a row, on turn borders where there are any; pieces are then laid into rows
-by best fit, longest first. A piece of n tokens fills n - 1 places: each place holds a token, and its label is the next.
+A document is first cut into pieces that fit a row, on turn borders where there are any, for fine-tuning never between a
+question and its reply; pieces are then laid into rows by best fit, longest first. A piece of n tokens fills n - 1
+places: each place holds a token, and its label is the next.
 
 Source: Ding et al. 2024, arXiv:2404.10830 (best-fit packing).
 """
@@ -32,7 +33,7 @@ class PackingPlan:
         row_offsets: [num_rows + 1] into pieces.
         pieces: [num_pieces], piece numbers, row after row.
         sequence_length: places in a row.
-        num_dropped: turns left out since they are longer than a row.
+        num_dropped: turns, or questions with their reply, left out since they are longer than a row.
     """
 
     starts: Ints
@@ -58,7 +59,8 @@ def plan_packing(shards: Shards, *, sequence_length: int, turn_id: int, only_lea
 
     Args:
         turn_id: the token that opens a turn; documents are cut before it.
-        only_learned: for fine-tuning: pieces without a learned token are left out, and so is a turn longer than a row.
+        only_learned: for fine-tuning: pieces without a learned token are left out, and so is a question whose reply
+            does not fit into the row with it.
     """
     cut = [_cut(shards, i, sequence_length, turn_id, only_learned) for i in range(shards.manifest.num_documents)]
     num_dropped = sum(dropped for _, dropped in cut)
@@ -102,7 +104,7 @@ def _cut(shards: Shards, document: int, capacity: int, turn_id: int, only_learne
     if end - start <= capacity + 1:
         whole = (start, end - start)
         return ([whole] if _is_useful(shards, whole, only_learned) else []), 0
-    borders = start + np.flatnonzero(shards.tokens[start:end] == turn_id)
+    borders = _borders(shards, start, end, turn_id, only_learned)
     spans, num_dropped = [], 0
     for span in _windows([start, *borders[borders > start].tolist(), end], capacity + 1):
         if span[1] <= capacity + 1:
@@ -112,6 +114,15 @@ def _cut(shards: Shards, document: int, capacity: int, turn_id: int, only_learne
         else:
             spans += [(at, min(capacity + 1, span[0] + span[1] - at)) for at in range(span[0], sum(span) - 1, capacity)]
     return [span for span in spans if _is_useful(shards, span, only_learned)], num_dropped
+
+
+def _borders(shards: Shards, start: int, end: int, turn_id: int, only_learned: bool) -> Ints:
+    """Where a document may be cut: before a turn; for fine-tuning, before one that is not itself learned."""
+    borders = np.flatnonzero(shards.tokens[start:end] == turn_id)
+    if only_learned and len(borders):
+        is_reply = np.maximum.reduceat(shards.learned[start:end], borders) > 0
+        borders = borders[~is_reply]
+    return start + borders
 
 
 def _windows(borders: list[int], size: int) -> Iterator[Span]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from duologue.conversation import Conversation
 from duologue.data.formats import PlainText, Row
 from duologue.errors import DataError, RunFolderError
-from duologue.tokenizer.chat_template import NO_LOSS, encode_conversations
+from duologue.tokenizer.encode_conversation import NO_LOSS, encode_conversations
 from duologue.tokenizer.tokenizer import Tokenizer
 
 BATCH_ROWS = 2_000

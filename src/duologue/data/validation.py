@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 
 from duologue.config import require
 from duologue.conversation import Role
 from duologue.data.formats import PlainText, Row
-
-
-def split_validation(rows: Iterable[Row], *, fraction: float) -> tuple[list[Row], list[Row]]:
-    """The rows to train on, and those kept back: about this fraction of the different first questions."""
-    training: list[Row] = []
-    validation: list[Row] = []
-    for row in rows:
-        (validation if is_validation(row, fraction=fraction) else training).append(row)
-    return training, validation
 
 
 def is_validation(row: Row, *, fraction: float) -> bool:

@@ -21,7 +21,7 @@ from duologue.conversation import Conversation, Role
 from duologue.data.formats import Row
 from duologue.errors import DataError, NumericalError
 from duologue.evaluation.windows import Window, conversation_windows, text_windows
-from duologue.tokenizer.chat_template import NO_LOSS, encode_conversations
+from duologue.tokenizer.encode_conversation import NO_LOSS, encode_conversations
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.transformer.attention import document_mask, masked_attention
 from duologue.transformer.model import Transformer
@@ -132,7 +132,7 @@ def _windows(tokenizer: Tokenizer, rows: Sequence[Row], context_length: int) -> 
         conversation_windows(
             next(dialogues),
             turn_id=tokenizer.start_of_turn_id,
-            has_system=any(message.role is Role.SYSTEM for message in row.messages[:1]),
+            has_system=any(turn.role is Role.SYSTEM for turn in tokenizer.chat_template.turns(row.messages)[:1]),
             context_length=context_length,
         )
         if isinstance(row, Conversation)

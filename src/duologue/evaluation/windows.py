@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from duologue.tokenizer.chat_template import NO_LOSS, TokenizedConversation
+from duologue.tokenizer.encode_conversation import NO_LOSS, TokenizedConversation
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from duologue.conversation import Conversation, Message, Role
 from duologue.errors import ContextLengthError, DataError
-from duologue.tokenizer.chat_template import encode_prompt
+from duologue.tokenizer.encode_conversation import encode_prompt
 from duologue.tokenizer.tokenizer import Tokenizer
 
 # A dialogue, its messages (or their JSON), or token ids.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from duologue.pipeline.stages import Pipeline, StageName
-from duologue.transformer.model import Transformer
+from duologue.training.cost import GIB, flops_per_token
 
 TYPICAL_SHARE_OF_PEAK = 0.45  # of the measured matrix product, that a small model's training step reaches
-BYTES_PER_PARAMETER = 4 + 2 + 8 + 4  # master, compute copy, optimiser state, gradient
-ACTIVATION_BYTES = 34  # per token, layer and unit of width, kept for the backward pass; attention's squares apart
 
 
 def show_plan(pipeline: Pipeline, stages: Sequence[StageName]) -> dict[str, object]:
@@ -30,32 +29,26 @@ def show_plan(pipeline: Pipeline, stages: Sequence[StageName]) -> dict[str, obje
 
 def stage_plan(pipeline: Pipeline, stage: StageName) -> dict[str, Any]:
     """Size, data, steps, minutes and memory of one stage; times are estimates from the measured machine."""
-    config, packing, shards = pipeline.plan(stage)
-    model = pipeline.shape()
-    flops = model.config.flops_per_token(vocab_size=model.vocab_size, sequence_length=packing.sequence_length)
+    plan, model = pipeline.plan(stage), pipeline.shape(stage)
+    config, packing, memory = plan.config, plan.packing, plan.memory
+    flops = flops_per_token(model, sequence_length=packing.sequence_length)
     machine = pipeline.machine
     tokens_per_s = TYPICAL_SHARE_OF_PEAK * machine.gflops[machine.best_dtype] * 1e9 / flops
     step_tokens = max(config.batch_tokens, packing.sequence_length)
     epoch_steps = packing.num_rows * packing.sequence_length / step_tokens
     timed_steps = config.minutes * 60 * tokens_per_s / step_tokens
     steps = config.steps or timed_steps or config.epochs * epoch_steps
-    memory = _memory_bytes(model, config.micro_batch_tokens or step_tokens, packing.sequence_length)
     return {
         "parameters": model.num_parameters,
-        "tokens": shards.manifest.num_tokens,
+        "trained": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+        "tokens": plan.shards.manifest.num_tokens,
         "steps": max(1, round(steps)),
         "epochs": round(steps / epoch_steps, 2),
         "tokens_per_s": round(tokens_per_s),
         "minutes": round(config.minutes or steps * step_tokens / tokens_per_s / 60, 1),
-        "memory_gib": round(memory / 2**30, 2),
+        "memory_gib": round(memory.total / GIB, 2),
+        **{f"{part}_gib": round(size / GIB, 2) for part, size in asdict(memory).items()},
     }
-
-
-def _memory_bytes(model: Transformer, tokens: int, sequence_length: int) -> float:
-    config = model.config
-    squares = 2 * 4 * config.num_hidden_layers * config.num_attention_heads * sequence_length
-    activations = tokens * (config.num_hidden_layers * config.hidden_size * ACTIVATION_BYTES + squares)
-    return model.num_parameters * BYTES_PER_PARAMETER + activations
 
 
 def _short(value: Any) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +64,19 @@ def quickstart(*, minutes: float, out: Path | None, display: Display | None = No
     """
     if not (minutes >= LEAST_MINUTES and math.isfinite(minutes)):
         raise ConfigError(f"--minutes: is {minutes}; expected at least {LEAST_MINUTES}")
-    start, display = time.monotonic(), display or Display()
+    display = display or Display()
     run = RunFolder(out or Path("runs") / "quickstart")
     budget = Budget.of(minutes)
     _claim_folder(run, budget, display)
+    with _stopwatch(run) as minutes_spent:
+        report = _train_and_test(run, budget, display, minutes_spent)
+    show_report(report, display)
+    return report
+
+
+def _train_and_test(
+    run: RunFolder, budget: Budget, display: Display, minutes_spent: Callable[[], float]
+) -> QuickstartReport:
     pipeline = _pipeline(run, budget, display)
     show_plan(pipeline, budget)
     bits = {"untrained": measure(pipeline, pipeline.first_model())} | train_stages(pipeline)
@@ -77,11 +88,9 @@ def quickstart(*, minutes: float, out: Path | None, display: Display | None = No
     with display.progress("questions never seen in training", len(items)) as on_progress:
         accuracy = exact_match(engine, items, on_progress=on_progress)
     plot_accuracy(accuracy, run.path / "accuracy.png")
-    minutes_spent = (time.monotonic() - start) / 60
-    report = QuickstartReport(str(run.model), bits, accuracy, sample_dialogues(engine), minutes_spent)
+    report = QuickstartReport(str(run.model), bits, accuracy, sample_dialogues(engine), minutes_spent())
     write_json(run.path / "report.json", report.to_dict())
     write_text(run.path / "report.md", report.to_markdown())
-    show_report(report, display)
     return report
 
 
@@ -114,6 +123,21 @@ def _claim_folder(run: RunFolder, budget: Budget, display: Display) -> None:
         raise RunFolderError(f"{run.path}: holds something else than a quickstart; give another --out")
     run.make()
     write_json(run.path / "budget.json", vars(budget))
+
+
+@contextmanager
+def _stopwatch(run: RunFolder) -> Iterator[Callable[[], float]]:
+    """Gives the minutes spent so far, those of stopped calls included."""
+    path, start = run.path / "minutes.json", time.monotonic()
+    before = float((read_json(path) or {}).get("minutes", 0.0))
+
+    def spent() -> float:
+        return before + (time.monotonic() - start) / 60
+
+    try:
+        yield spent
+    finally:
+        write_json(path, {"minutes": spent()})
 
 
 def _pipeline(run: RunFolder, budget: Budget, display: Display) -> Pipeline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from duologue.generation.config import GenerationConfig
 from duologue.tokenizer.config import TokenizerConfig
 from duologue.training.config import StageConfig
 from duologue.transformer.config import TransformerConfig
+from duologue.transformer.lora_config import LoRAConfig
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Recipe:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     pretraining: StageConfig = field(default_factory=StageConfig)
     finetuning: StageConfig = field(default_factory=StageConfig)
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)
 
 
@@ -35,16 +37,14 @@ class NamedRecipe:
 
     Attributes:
         name: names the run folder, ``runs/<name>``.
-        folder: where the recipe's paths count from.
     """
 
     name: str
-    folder: Path
     recipe: Recipe
 
 
 def load_recipe(name_or_file: str, flags: Mapping[str, Any]) -> NamedRecipe:
-    """A recipe by its name in the package or by its file, with flags laid over it.
+    """A recipe by its name in the package or by its file, with flags laid over it and its paths made absolute.
 
     Raises:
         ConfigError: there is no such recipe, or a key or flag is unknown or out of range.
@@ -58,8 +58,10 @@ def load_recipe(name_or_file: str, flags: Mapping[str, Any]) -> NamedRecipe:
             raise ConfigError(f"{name_or_file}: no recipe of that name{hint}; a file of your own ends in .toml")
         path = known[name_or_file]
     recipe = from_mapping(Recipe, read_toml(path), where=path.name)
-    folder = path.parent if is_file else Path.cwd()
-    return NamedRecipe(path.stem, folder, with_flags(recipe, flags))
+    recipe = with_flags(recipe, flags)
+    folder = (path.parent if is_file else Path()).absolute()
+    files = tuple(str(folder / name) for name in recipe.data.files)
+    return NamedRecipe(path.stem, replace(recipe, data=replace(recipe.data, files=files)))
 
 
 def builtin_recipes() -> dict[str, Path]:

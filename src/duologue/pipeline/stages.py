@@ -27,16 +27,20 @@ from duologue.data.shards import Shards, write_shards
 from duologue.errors import ConfigError, ContextLengthError, DataError, RunFolderError
 from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
+from duologue.pipeline.card_facts import card_facts
 from duologue.pipeline.display import Display
+from duologue.pipeline.memory import Setup, require_memory
 from duologue.pipeline.model_folder import write_model_folder
 from duologue.pipeline.recipe import NamedRecipe, Recipe
 from duologue.pipeline.run_folder import RunFolder, read_json, replace_folder, write_json
 from duologue.runtime import Machine, keep_freed_memory, measure_machine, seed_everything
-from duologue.tokenizer.chat_template import JINJA_TEMPLATE
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
+from duologue.training.cost import GIB, MemoryEstimate, memory_bytes
 from duologue.training.loop import Hooks, Stage, Trainer
 from duologue.training.metrics import plot_loss
+from duologue.transformer.lora import add_lora, merge_lora, save_adapter
+from duologue.transformer.lora_config import LoRAConfig
 from duologue.transformer.model import Transformer
 from duologue.transformer.weights import load_transformer, read_config
 
@@ -46,6 +50,23 @@ FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
 NO_REPLIES = "nothing to learn from: no dialogue has an assistant turn; expected rows with a reply by the assistant"
 # What may differ when a checkpoint is continued, since no weight depends on it.
 FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints")
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a stage will do, settled before it starts.
+
+    Attributes:
+        config: with the length of a row.
+        shards: the training rows, tokenised.
+        packing: how they are packed.
+        memory: what it will hold in memory.
+    """
+
+    config: StageConfig
+    shards: Shards
+    packing: PackingPlan
+    memory: MemoryEstimate
 
 
 @dataclass
@@ -69,7 +90,7 @@ class Pipeline:
     @cached_property
     def corpus(self) -> Corpus:
         """All rows to learn from."""
-        return Corpus(self.recipe.data, folder=self.named.folder)
+        return Corpus(self.recipe.data)
 
     @cached_property
     def machine(self) -> Machine:
@@ -100,7 +121,7 @@ class Pipeline:
 
     def finetune(self, start: Path | None = None) -> Path:
         """Learns the assistant's turns, from ``start``, else ``init``, else this run's pretrained model."""
-        start = start or self.init or self._pretrained()
+        start = start or self._start("finetuning")
         if start is None:
             found = f"{self.run.path}: has no pretrained model to fine-tune"
             raise RunFolderError(f"{found}; run duologue pretrain first, or give --init MODEL")
@@ -123,19 +144,29 @@ class Pipeline:
                 rows(split), tokenizer, folder, fingerprint=fingerprint, if_empty=NO_REPLIES, on_progress=count
             )
 
-    def plan(self, stage: StageName) -> tuple[StageConfig, PackingPlan, Shards]:
-        """How a stage's training rows are packed."""
+    def plan(self, stage: StageName) -> StagePlan:
+        """How a stage's training rows are packed, and what memory it needs.
+
+        Raises:
+            ConfigError: a stage that is still to be trained does not fit into the machine's memory.
+        """
         config = self._stage_config(stage)
         shards = self.shards(stage, Split.TRAIN)
-        return config, self._pack(stage, shards, config), shards
+        packing = self._pack(stage, shards, config)
+        epoch_steps = packing.num_rows * packing.sequence_length / config.batch_tokens
+        steps = 0 if config.minutes else config.steps or config.epochs * epoch_steps
+        setup = Setup(stage, self.shape(stage), config, is_compiled=config.is_worth_compiling(steps))
+        is_finished = (self.run.stage(stage) / "finished.json").is_file()
+        memory = setup.memory(self.machine) if is_finished else require_memory(setup, self.machine)
+        return StagePlan(config, shards, packing, memory)
 
-    def shape(self) -> Transformer:
-        """The model without weights, to be counted."""
+    def shape(self, stage: StageName) -> Transformer:
+        """A stage's model without numbers, to be counted; with LoRA's factors, where it trains those."""
+        start = self._start(stage)
+        known = read_config(start) if start else (self.recipe.transformer, self.tokenizer.vocab_size)
         with torch.device("meta"):
-            if self.init is not None:
-                config, vocab_size = read_config(self.init)
-                return Transformer(config, vocab_size=vocab_size)
-            return Transformer(self.recipe.transformer, vocab_size=self.tokenizer.vocab_size)
+            model = Transformer(known[0], vocab_size=known[1])
+        return add_lora(model, self._lora(stage), seed=0)
 
     def first_model(self) -> Transformer:
         """The model before any training: that of ``init``, or freshly drawn."""
@@ -144,52 +175,52 @@ class Pipeline:
     def _train(self, name: StageName, start: Path | None) -> Path:
         target = self.run.stage(name) / "model"
         tokenizer = self.tokenizer
-        config, packing, shards = self.plan(name)
-        identity = self._identity(config, shards, start)
+        plan = self.plan(name)
+        identity = self._identity(name, plan, start)
         if self._is_finished(name, identity):
             self.display.note(f"{name}: done already")
             return target
-        stage = self._stage(name, config, packing, shards, identity)
-        model = self._first_model(start).to(stage.machine.device)
+        stage = self._stage(name, plan, identity)
+        model = add_lora(self._first_model(start), self._lora(name), seed=plan.config.seed).to(stage.machine.device)
         with self.display.training(name) as view:
             show_replies = lambda model, metrics: self._show_replies(model, metrics.step)  # noqa: E731
             hooks = Hooks(view.on_step, show_replies, self.display.note)
             trainer = Trainer(stage, model, hooks)
-            trained = trainer.run()
+            trained = self._merged(name, trainer.run(), start)
         self._keep(name, trained, tokenizer, trainer)
         self.run.publish(name)
         write_json(self.run.stage(name) / "finished.json", identity)
         return target
 
-    def _stage(
-        self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards, identity: dict[str, Any]
-    ) -> Stage:
+    def _stage(self, name: StageName, plan: StagePlan, identity: dict[str, Any]) -> Stage:
+        config, packing, shards = plan.config, plan.packing, plan.shards
         validation_shards = self._validation_shards(name)
         started = time.monotonic()
         loader = self._loader(name, config, packing, shards)
         validation = None
         if validation_shards is not None:
-            plan = self._plan_packing(name, validation_shards, config)
-            validation = self._loader(name, config, plan, validation_shards) if plan.num_rows else None
+            kept_back = self._plan_packing(name, validation_shards, config)
+            validation = self._loader(name, config, kept_back, validation_shards) if kept_back.num_rows else None
         if config.patience and validation is None:
             self.display.note(f"{name}: too few dialogues to keep any back, so it trains to its end")
         rows = f"{packing.num_rows:,} rows of {packing.sequence_length}, {packing.fill:.1%} full"
         self.display.note(f"{name}: {shards.manifest.num_tokens / 1e6:.1f} M tokens in {rows}")
+        here = f"here are {memory_bytes(self.machine) / GIB:.1f}"
+        self.display.note(f"{name}: needs about {plan.memory} of memory; {here}")
         if packing.num_dropped:
-            length = packing.sequence_length
-            self.display.note(f"{packing.num_dropped:,} turns are longer than {length} tokens and left out")
+            too_long = f"longer than {packing.sequence_length} tokens with their question"
+            self.display.note(f"{packing.num_dropped:,} replies are {too_long} and left out")
         return Stage(name, config, loader, validation, self.run.stage(name), self.machine, started, identity)
 
     def _loader(self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards) -> Loader:
-        places = min(config.micro_batch_tokens or config.batch_tokens, config.batch_tokens)
-        rows = max(1, places // packing.sequence_length)
         only_learned, pad = name == "finetuning", self.tokenizer.end_of_text_id
-        return Loader(shards, packing, rows, config.seed, only_learned, pad)
+        return Loader(shards, packing, config.rows_at_once, config.seed, only_learned, pad)
 
     def _pack(self, name: StageName, shards: Shards, config: StageConfig) -> PackingPlan:
         packing = self._plan_packing(name, shards, config)
         if not packing.num_rows:
-            too_long = f"{name}: every reply is longer than the context of {config.sequence_length} tokens"
+            length = config.sequence_length
+            too_long = f"{name}: every reply, with its question, is longer than the context of {length} tokens"
             remedy = "raise transformer.max_position_embeddings"
             raise DataError(f"{too_long}; {remedy}" if packing.num_dropped else NO_REPLIES)
         return packing
@@ -208,7 +239,7 @@ class Pipeline:
 
     def _stage_config(self, name: StageName) -> StageConfig:
         config: StageConfig = getattr(self.recipe, name)
-        start = self.init or (self._pretrained() if name == "finetuning" else None)
+        start = self._start(name)
         shape = read_config(start)[0] if start else self.recipe.transformer
         context = shape.max_position_embeddings
         length = config.sequence_length or min(context, config.batch_tokens)
@@ -226,8 +257,7 @@ class Pipeline:
     def _keep(self, name: StageName, model: Transformer, tokenizer: Tokenizer, trainer: Trainer) -> None:
         folder = self.run.stage(name)
         plot_loss(folder / "metrics.jsonl", folder / "loss.png", title=f"{self.named.name}: {name}")
-        facts = {"stage": name, "tokens seen": trainer.state.num_tokens, "steps": trainer.state.step,
-                 "minutes": round(trainer.elapsed_s / 60, 1), "recipe": self.named.name}  # fmt: skip
+        facts = card_facts(self.named, name, trainer, self.init)
         generation = self.recipe.generation
         replace_folder(folder / "model", lambda path: write_model_folder(path, model, tokenizer, generation, facts))
 
@@ -241,11 +271,29 @@ class Pipeline:
                 raise RunFolderError(f"{found}; give another --out, or delete that folder to train it anew")
         return True
 
-    def _identity(self, config: StageConfig, shards: Shards, start: Path | None) -> dict[str, Any]:
-        settings = {key: value for key, value in to_mapping(config).items() if key not in FREE_SETTINGS}
+    def _identity(self, name: StageName, plan: StagePlan, start: Path | None) -> dict[str, Any]:
+        settings = {key: value for key, value in to_mapping(plan.config).items() if key not in FREE_SETTINGS}
+        settings["lora"] = self._lora(name).description or None
         shape = to_mapping(self.recipe.transformer)
         origin = {"init": fingerprint_file(start / "model.safetensors")} if start else {"shape": shape}
-        return {"data": shards.manifest.tokenizer, **settings, **origin}
+        return {"data": plan.shards.manifest.tokenizer, **settings, **origin}
+
+    def _lora(self, name: StageName) -> LoRAConfig:
+        return self.recipe.lora if name == "finetuning" else LoRAConfig()
+
+    def _merged(self, name: StageName, model: Transformer, start: Path | None) -> Transformer:
+        """The plain model; the adapter that is in it, if there is one, is kept apart too."""
+        lora = self._lora(name)
+        if start is None or not lora.rank:
+            return model
+        adapter = self.run.stage(name) / "adapter"
+        replace_folder(adapter, lambda folder: save_adapter(model, folder, lora, base=str(start)))
+        # Training in bfloat16 rounded the frozen weights; what is added to are those of the folder.
+        model.load_state_dict(load_transformer(start).state_dict(), strict=False)
+        return merge_lora(model)
+
+    def _start(self, name: StageName) -> Path | None:
+        return self.init or (self._pretrained() if name == "finetuning" else None)
 
     def _pretrained(self) -> Path | None:
         folder = self.run.stage("pretraining") / "model"
@@ -260,7 +308,7 @@ class Pipeline:
     def _keep_tokenizer(self, tokenizer: Tokenizer, origin: dict[str, Any]) -> None:
         def fill(folder: Path) -> None:
             length = self.recipe.transformer.max_position_embeddings
-            tokenizer.save_pretrained(folder, chat_template=JINJA_TEMPLATE, max_length=length)
+            tokenizer.save_pretrained(folder, max_length=length)
             write_json(folder / "origin.json", origin)
 
         replace_folder(self.run.tokenizer, fill)

@@ -1,83 +1,118 @@
-"""The chat template: a conversation as ids, ChatML turns.
+"""The chat template: how the turns of a conversation are written. Every model here writes ChatML:
 
     <|im_start|>user⏎Hello!<|im_end|>⏎<|im_start|>assistant⏎Hi there.<|im_end|>⏎
 
-It only ever appends: the ids of the first n turns are a prefix of the ids of n + 1 turns, so what a model has read of
-a chat stays valid when the chat goes on. Each content is encoded on its own and control ids are added by id, so no
-content can open or close a turn.
+What differs is what a model's makers add: a system message where a conversation has none (SmolLM2, Qwen2.5), or a place
+for reasoning before the last reply, which is taken out again once the conversation has gone on (Qwen3). Our own models
+add nothing, so their template only ever appends.
+
+What stands around the contents is kept apart from them, so that no content can open or close a turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from duologue.conversation import Conversation, Message, Role
-from duologue.tokenizer.tokenizer import Tokenizer
+from duologue.conversation import Message, Role
+from duologue.tokenizer.bpe import END_OF_TURN, START_OF_TURN
 
-NO_LOSS = -100
-
-# The same template for other engines, which render text first. It agrees with encode_conversation for contents that
-# hold no control tokens and neither begin nor end with white space.
+# The same for other engines, which render text first. It agrees with what is encoded here for contents that hold no
+# control tokens and neither begin nor end with white space.
 JINJA_TEMPLATE = (
     "{% for message in messages %}"
     "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+OPENING_OF_REASONING, END_OF_REASONING = "<think>", "</think>"
+
+
+class Part(NamedTuple):
+    """A piece of a turn.
+
+    Attributes:
+        by_template: whether the template wrote it, so that control tokens in it are meant.
+    """
+
+    text: str
+    by_template: bool
+
+
+class Turn(NamedTuple):
+    """A turn as it is written between its header and its end.
+
+    Attributes:
+        is_learned: whether fine-tuning learns to say it.
+    """
+
+    role: Role
+    parts: tuple[Part, ...]
+    is_learned: bool
 
 
 @dataclass(frozen=True, slots=True)
-class TokenizedConversation:
-    """A conversation as the model sees it.
+class ChatTemplate:
+    """A way of writing turns.
 
     Attributes:
-        input_ids: the tokens of the whole dialogue.
-        labels: as long as input_ids; the token where a reply is learned, NO_LOSS elsewhere.
+        jinja: the same as a Jinja template, for other engines.
+        default_system: the system message of a conversation that brings none.
+        has_reasoning: whether replies after the last question begin with their reasoning, and earlier ones lose it.
     """
 
-    input_ids: list[int]
-    labels: list[int]
+    jinja: str = JINJA_TEMPLATE
+    default_system: str | None = None
+    has_reasoning: bool = False
+
+    def turns(self, messages: Sequence[Message]) -> list[Turn]:
+        """The turns of a conversation, in order; one more than its messages where a system message is added."""
+        if self.default_system is not None and messages and messages[0].role is not Role.SYSTEM:
+            messages = [Message(Role.SYSTEM, self.default_system), *messages]
+        if not self.has_reasoning:
+            return [Turn(message.role, (Part(message.content, False),), message.is_learned) for message in messages]
+        questions = [place for place, message in enumerate(messages) if _is_question(message)]
+        last_question = questions[-1] if questions else len(messages) - 1
+        last = len(messages) - 1
+        return [
+            Turn(message.role, _with_reasoning(message, place > last_question, place == last), message.is_learned)
+            for place, message in enumerate(messages)
+        ]
+
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+        """The conversation as text; for comparing templates, never for a model, since contents are not kept apart."""
+        written = [
+            f"{START_OF_TURN}{turn.role}\n{''.join(part.text for part in turn.parts)}{END_OF_TURN}\n"
+            for turn in self.turns(messages)
+        ]
+        return "".join(written) + (f"{START_OF_TURN}{Role.ASSISTANT}\n" if add_generation_prompt else "")
 
 
-def encode_conversations(tokenizer: Tokenizer, rows: Sequence[Conversation]) -> list[TokenizedConversation]:
-    """Many conversations at once; labels cover each learned reply's content and its end of turn, nothing else."""
-    contents = iter(tokenizer.encode_batch([message.content for row in rows for message in row.messages]))
-    headers = {role: _header(tokenizer, role) for role in Role}
-    tail = tokenizer.encode("\n")
-    return [_join(tokenizer, [(m, next(contents)) for m in row.messages], headers, tail) for row in rows]
+CHATML = ChatTemplate()
 
 
-def encode_conversation(tokenizer: Tokenizer, row: Conversation) -> TokenizedConversation:
-    """One conversation; see encode_conversations."""
-    return encode_conversations(tokenizer, [row])[0]
+def _is_question(message: Message) -> bool:
+    """Whether a user asks; the result of a tool, which Qwen3 writes as a user's turn, is none."""
+    said = message.content
+    is_result = said.startswith("<tool_response>") and said.endswith("</tool_response>")
+    return message.role is Role.USER and not is_result
 
 
-def encode_prompt(tokenizer: Tokenizer, row: Conversation, role: Role = Role.ASSISTANT) -> list[int]:
-    """The ids after which the given side speaks; a last turn of that side is left open, to be continued."""
-    last = row.messages[-1] if row.messages else None
-    if last is None or last.role is not role:
-        return [*encode_conversation(tokenizer, row).input_ids, *_header(tokenizer, role)]
-    before = encode_conversation(tokenizer, Conversation(row.messages[:-1])).input_ids
-    return [*before, *_header(tokenizer, role), *tokenizer.encode(last.content)]
-
-
-def _header(tokenizer: Tokenizer, role: Role) -> list[int]:
-    return [tokenizer.start_of_turn_id, *tokenizer.encode(f"{role}\n")]
-
-
-def _join(
-    tokenizer: Tokenizer,
-    turns: Sequence[tuple[Message, list[int]]],
-    headers: dict[Role, list[int]],
-    tail: list[int],
-) -> TokenizedConversation:
-    input_ids: list[int] = []
-    labels: list[int] = []
-    for message, content in turns:
-        said = [*content, tokenizer.end_of_turn_id]
-        head = headers[message.role]
-        input_ids += [*head, *said, *tail]
-        labels += [NO_LOSS] * len(head) + (said if message.is_learned else [NO_LOSS] * len(said))
-        labels += [NO_LOSS] * len(tail)
-    return TokenizedConversation(input_ids, labels)
+def _with_reasoning(message: Message, is_after_question: bool, is_last: bool) -> tuple[Part, ...]:
+    """A turn in Qwen3's way: only replies after the last question keep their reasoning; the last has a place for it."""
+    content, reasoning = message.content, ""
+    if message.role is not Role.ASSISTANT:
+        return (Part(content, False),)
+    if END_OF_REASONING in content:
+        before = content.split(END_OF_REASONING)[0].rstrip("\n")
+        reasoning = before.split(OPENING_OF_REASONING)[-1].lstrip("\n")
+        content = content.split(END_OF_REASONING)[-1].lstrip("\n")
+    if not (is_after_question and (is_last or reasoning)):
+        return (Part(content, False),)
+    return (
+        Part(f"{OPENING_OF_REASONING}\n", True),
+        Part(reasoning.strip("\n"), False),
+        Part(f"\n{END_OF_REASONING}\n\n", True),
+        Part(content.lstrip("\n"), False),
+    )

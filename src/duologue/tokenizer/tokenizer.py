@@ -7,12 +7,15 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 
 from duologue.errors import ModelFolderError
 from duologue.tokenizer.bpe import CONTROL_TOKENS, END_OF_TEXT, END_OF_TURN, START_OF_TURN, train_bpe
+from duologue.tokenizer.chat_template import CHATML, ChatTemplate
 from duologue.tokenizer.config import TokenizerConfig
+from duologue.tokenizer.template_family import read_template
 
 
 class Tokenizer:
@@ -22,9 +25,13 @@ class Tokenizer:
     added by id, by the chat template only.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        """Wraps a byte-level BPE tokenizer of the ``tokenizers`` library that has the three control tokens."""
-        self._backend = backend
+    def __init__(self, backend: tokenizers.Tokenizer, chat_template: ChatTemplate = CHATML) -> None:
+        """Wraps a byte-level BPE tokenizer of the ``tokenizers`` library that has the three control tokens.
+
+        Args:
+            chat_template: how its model writes turns.
+        """
+        self._backend, self.chat_template = backend, chat_template
         self._content = _without_control_tokens(backend)
         missing = [token for token in CONTROL_TOKENS if backend.token_to_id(token) is None]
         if missing:
@@ -42,14 +49,15 @@ class Tokenizer:
         if not path.is_file():
             raise ModelFolderError(f"{folder}: has no tokenizer.json; expected a model folder")
         try:
-            return cls(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
+            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+            return cls(backend, read_template(path.parent))
         except ModelFolderError:
             raise
         except Exception as error:  # the library raises bare Exception for a file that it cannot read
             raise ModelFolderError(f"{path}: is not a readable tokenizer: {error}") from None
 
-    def save_pretrained(self, folder: Path | str, *, chat_template: str, max_length: int) -> None:
-        """Writes ``tokenizer.json`` and ``tokenizer_config.json`` into a model folder."""
+    def save_pretrained(self, folder: Path | str, *, max_length: int) -> None:
+        """Writes ``tokenizer.json`` and ``tokenizer_config.json``, the template in it, into a model folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tokenizer.json").write_text(self._backend.to_str(pretty=True), encoding="utf-8")
@@ -60,10 +68,15 @@ class Tokenizer:
             "additional_special_tokens": [START_OF_TURN, END_OF_TURN],
             "clean_up_tokenization_spaces": False,
             "model_max_length": max_length,
-            "chat_template": chat_template,
+            "chat_template": self.chat_template.jinja,
         }
         text = json.dumps(settings, indent=2, ensure_ascii=False)
         (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``tokenizer.json`` holds."""
+        fields: dict[str, Any] = json.loads(self._backend.to_str())
+        return fields
 
     @property
     def vocab_size(self) -> int:
@@ -90,6 +103,12 @@ class Tokenizer:
         """Ids that no text encodes to."""
         return frozenset(self._backend.get_added_tokens_decoder())
 
+    @cached_property
+    def silent_ids(self) -> frozenset[int]:
+        """Control ids that are no part of a text; others, as that of <think>, are read as what they are called."""
+        added = self._backend.get_added_tokens_decoder()
+        return frozenset(token_id for token_id, token in added.items() if token.special)
+
     def encode(self, text: str) -> list[int]:
         """The ids of a text; never a control id, whatever the text says."""
         return list(self._content.encode(text, add_special_tokens=False).ids)
@@ -98,9 +117,13 @@ class Tokenizer:
         """The ids of many texts, on all cores."""
         return [encoding.ids for encoding in self._content.encode_batch_fast(list(texts), add_special_tokens=False)]
 
+    def encode_template(self, text: str) -> list[int]:
+        """The ids of what a chat template writes: control tokens in it are meant."""
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids; control tokens are left out, broken UTF-8 becomes U+FFFD."""
-        kept = (self.token_bytes(i) for i in ids if i not in self.control_ids)
+        kept = (self.token_bytes(i) for i in ids if i not in self.silent_ids)
         return b"".join(kept).decode("utf-8", errors="replace")
 
     def token_bytes(self, token_id: int) -> bytes:
@@ -137,7 +160,7 @@ class StreamDecoder:
 
     def push(self, token_id: int) -> str:
         """The text that this token completes; empty while a character is still open."""
-        if token_id in self._tokenizer.control_ids:
+        if token_id in self._tokenizer.silent_ids:
             return ""
         return self._utf8.decode(self._tokenizer.token_bytes(token_id))
 

@@ -1,7 +1,7 @@
 """Checkpoints: a folder that is written whole or not at all, and checked before it is trusted.
 
     checkpoints/step-<n>/
-        model.safetensors    float32 masters
+        model.safetensors    float32 masters of what is trained; frozen weights are not in it
         optim.safetensors    optimiser state by parameter name
         state.json           step, tokens, seconds spent, schedule, the plan's fingerprint
         MANIFEST.json        size and SHA-256 of each file, written last

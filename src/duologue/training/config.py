@@ -18,7 +18,7 @@ class StageConfig:
     sequence_length: Annotated[int, "tokens in a row; 0 = the model's context"] = 0
     batch_tokens: Annotated[int, "tokens in an optimiser step"] = 8192
     micro_batch_tokens: Annotated[int, "tokens that go through the model at once; 0 = the whole batch"] = 0
-    learning_rate: Annotated[float, "peak rate for the blocks' matrices (Muon)"] = 0.01
+    learning_rate: Annotated[float, "peak rate for the blocks' matrices (Muon; LoRA's factors: AdamW)"] = 0.01
     embedding_learning_rate: Annotated[float, "peak rate for embeddings and norms (AdamW)"] = 0.005
     weight_decay: Annotated[float, "decay of the matrices"] = 0.05
     warmup_steps: Annotated[int, "steps in which the rate rises from zero"] = 20
@@ -44,3 +44,15 @@ class StageConfig:
         require(self.keep_checkpoints >= 1, "keep_checkpoints", self.keep_checkpoints, "at least 1")
         require(self.sequence_length != 1, "sequence_length", self.sequence_length, "0, or at least 2")
         require(not (self.minutes and self.steps), "minutes", self.minutes, "0 where steps are given: one of the two")
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that go through the model at once, where sequence_length is given."""
+        places = min(self.micro_batch_tokens or self.batch_tokens, self.batch_tokens)
+        return max(1, places // self.sequence_length)
+
+    def is_worth_compiling(self, total_steps: float) -> bool:
+        """Whether the model is compiled: as asked, else where the stage is long enough to win the time back."""
+        if self.compile != "auto":
+            return self.compile == "on"
+        return self.minutes >= 3 or total_steps >= 500

@@ -23,6 +23,7 @@ from duologue.runtime import DtypeName, Machine
 from duologue.training.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
 from duologue.training.compiled import Compiler
 from duologue.training.config import StageConfig
+from duologue.training.cost import flops_per_token
 from duologue.training.interruption import Interruption
 from duologue.training.metrics import MetricsFile, StepMetrics
 from duologue.training.objective import Forward, next_token_loss
@@ -97,7 +98,8 @@ class Trainer:
         self.state = TrainState(self._first_schedule())
         if saved:
             self._restore(saved)
-        is_wanted = saved.state["compiled"] if saved else self._wants_compile()
+        total_steps = self.state.schedule.total_steps or 0
+        is_wanted = saved.state["compiled"] if saved else self.config.is_worth_compiling(total_steps)
         self.interruption = Interruption()
         self.compiler = Compiler(
             model, is_wanted=is_wanted, on_note=hooks.on_note, is_stopping=lambda: self.interruption.is_asked
@@ -214,7 +216,7 @@ class Trainer:
     def _share_of_peak(self, tokens_per_s: float) -> float:
         peak = self.stage.machine.gflops.get(self.dtype_name, 0.0)
         length = self.stage.train.plan.sequence_length
-        flops = self.model.config.flops_per_token(vocab_size=self.model.vocab_size, sequence_length=length)
+        flops = flops_per_token(self.model, sequence_length=length)
         return tokens_per_s * flops / (peak * 1e9) if peak else 0.0
 
     def _is_look(self) -> bool:
@@ -261,7 +263,7 @@ class Trainer:
             tensors = best.model if best else tensors
         self.compiler.release()
         model = self.model.float()
-        model.load_state_dict(tensors, strict=True)
+        model.load_state_dict(model.state_dict() | tensors, strict=True)
         return model.eval()
 
     def _first_schedule(self) -> Schedule:
@@ -284,11 +286,6 @@ class Trainer:
         state.schedule.decide(
             state.step, elapsed_s=elapsed_s, budget_s=budget_s, step_s=step_s, cooldown=self.config.cooldown
         )
-
-    def _wants_compile(self) -> bool:
-        if self.config.compile != "auto":
-            return self.config.compile == "on"
-        return self.config.minutes >= 3 or (self.state.schedule.total_steps or 0) >= 500
 
     def _choose_dtype(self) -> DtypeName:
         return self.stage.machine.best_dtype if self.config.dtype == "auto" else self.config.dtype

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from duologue.data.loader import Batch
-from duologue.tokenizer.chat_template import NO_LOSS
+from duologue.tokenizer.encode_conversation import NO_LOSS
 from duologue.transformer.attention import AttendIn
 from duologue.transformer.model import Transformer
 
@@ -61,10 +61,10 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_NM: Tensor, weight_VM: Tensor, labels_N: Tensor) -> Tensor:
-        """Returns the sum in float32 and keeps both gradients for backward."""
-        wants_gradient = any(ctx.needs_input_grad)
-        grad_hidden = torch.empty_like(hidden_NM) if wants_gradient else None
-        grad_weight = torch.zeros_like(weight_VM, dtype=torch.float32) if wants_gradient else None
+        """Returns the sum in float32 and keeps for backward the gradients that are wanted: a frozen weight has none."""
+        hidden_learns, weight_learns, _ = ctx.needs_input_grad
+        grad_hidden = torch.empty_like(hidden_NM) if hidden_learns else None
+        grad_weight = torch.zeros_like(weight_VM, dtype=torch.float32) if weight_learns else None
         total = torch.zeros((), dtype=torch.float32, device=hidden_NM.device)
         for start in range(0, len(labels_N), CHUNK):
             span = slice(start, start + CHUNK)
@@ -72,18 +72,20 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             logits = (hidden_NM[span] @ weight_VM.T).float()
             log_norm = torch.logsumexp(logits, dim=-1, keepdim=True)
             total += (log_norm - logits.gather(1, labels)).sum()
-            if grad_hidden is not None and grad_weight is not None:
-                error = logits.sub_(log_norm).exp_()
-                error.scatter_add_(1, labels, torch.full_like(labels, -1, dtype=error.dtype))
-                error = error.to(hidden_NM.dtype)
+            if grad_hidden is None and grad_weight is None:
+                continue
+            error = logits.sub_(log_norm).exp_()
+            error.scatter_add_(1, labels, torch.full_like(labels, -1, dtype=error.dtype))
+            error = error.to(hidden_NM.dtype)
+            if grad_hidden is not None:
                 grad_hidden[span] = error @ weight_VM
+            if grad_weight is not None:
                 grad_weight += error.T @ hidden_NM[span]
-        ctx.gradients = (grad_hidden, grad_weight)
+        ctx.gradients, ctx.dtype = (grad_hidden, grad_weight), hidden_NM.dtype
         return total
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
         """Scales the gradients that forward made."""
-        grad_hidden, grad_weight = ctx.gradients
         scale = grad_outputs[0]
-        return grad_hidden * scale.to(grad_hidden.dtype), (grad_weight * scale).to(grad_hidden.dtype), None
+        return *(None if grad is None else (grad * scale).to(ctx.dtype) for grad in ctx.gradients), None

@@ -1,4 +1,8 @@
-"""Optimisers: Muon for the matrices of the blocks, AdamW for embeddings and norms. Both are torch's own.
+"""Optimisers: Muon for the matrices of the blocks, AdamW for all else. Both are torch's own.
+
+LoRA's factors are matrices of the blocks too, but go to AdamW: Muon makes an update equally long in all directions,
+which suits a full matrix, and in a factor of few rows raises the noise to the signal's height. Known rates for LoRA are
+AdamW's.
 
 Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; Loshchilov and Hutter 2019,
 arXiv:1711.05101 (AdamW). Rates are matched so that both move a matrix by like amounts: Liu et al. 2025,
@@ -8,6 +12,7 @@ section 2.2, arXiv:2502.16982.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,25 +20,25 @@ from torch.optim import AdamW, Muon
 
 from duologue.errors import RunFolderError
 from duologue.training.config import StageConfig
+from duologue.transformer.lora import is_factor
 
 
 class Optimizers:
     """Muon and AdamW behind one step."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], config: StageConfig) -> None:
-        """Splits the parameters: matrices inside blocks go to Muon, all others to AdamW."""
-        matrices = {name: weight for name, weight in parameters.items() if weight.ndim == 2 and ".layers." in name}
-        others = {name: weight for name, weight in parameters.items() if name not in matrices}
-        muon = Muon(
-            matrices.values(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
+        """Splits the parameters: factors of LoRA, matrices inside blocks, and all others."""
+        factors = {name: weight for name, weight in parameters.items() if is_factor(name)}
+        matrices = {name: weight for name, weight in parameters.items() if is_for_muon(name, weight)}
+        others = {name: weight for name, weight in parameters.items() if name not in factors | matrices}
+        rate, decay = config.learning_rate, config.weight_decay
+        adamw = partial(AdamW, betas=(0.9, 0.95), fused=True)
+        kinds = (
+            (partial(Muon, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"), matrices),
+            (partial(adamw, lr=config.embedding_learning_rate, weight_decay=0.0), others),
+            (partial(adamw, lr=rate, weight_decay=decay), factors),
         )
-        adamw = AdamW(
-            others.values(), lr=config.embedding_learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True
-        )
-        self._groups = [(muon, matrices), (adamw, others)]
+        self._groups = [(make(group.values()), group) for make, group in kinds if group]
         self._peaks = [optimizer.param_groups[0]["lr"] for optimizer, _ in self._groups]
 
     def step(self, *, rate: float) -> None:
@@ -61,6 +66,11 @@ class Optimizers:
                 raise RunFolderError(f"checkpoint: optimiser state for {name}, which this model does not have")
             optimizer, weight = by_name[name]
             optimizer.state[weight][key] = tensor.to(weight.device)
+
+
+def is_for_muon(name: str, weight: Tensor) -> bool:
+    """Whether a parameter is a matrix of a block, which Muon moves; all others are AdamW's."""
+    return weight.ndim == 2 and ".layers." in name and not is_factor(name)
 
 
 def is_finite(norm: Tensor) -> bool:

@@ -1,5 +1,7 @@
 """Mixed precision: the model computes in one number format, the optimiser works on float32 masters.
 
+Frozen weights have no master: nothing works on them.
+
 Source: Micikevicius et al. 2018, section 3.1, arXiv:1710.03740.
 """
 
@@ -14,14 +16,14 @@ class MasterWeights:
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
         """Takes the masters from the model as it is, then turns the model to ``dtype``."""
-        named = dict(model.named_parameters())
+        named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.is_mixed = dtype != torch.float32
         if self.is_mixed:
             self.named = {name: nn.Parameter(weight.detach().float().clone()) for name, weight in named.items()}
             model.to(dtype)
         else:
             self.named = named
-        self._parameters: list[Tensor] = list(model.parameters())
+        self._parameters: list[Tensor] = list(named.values())
         self._masters: list[Tensor] = list(self.named.values())
 
     def collect_gradients(self) -> None:

@@ -9,10 +9,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+TOLERATED = 0.02  # of the minutes: less than this past the end is no reason to change the plan
+
 
 @dataclass
 class Schedule:
-    """Where in a stage the rate falls. In a stage that goes by minutes, the clock decides that once, and it is kept.
+    """Where in a stage the rate falls. In a stage that goes by minutes the clock decides that, and it is kept.
 
     Attributes:
         warmup_steps: steps in which the rate rises.
@@ -42,10 +44,14 @@ class Schedule:
         return self.total_steps is not None and step >= self.total_steps
 
     def decide(self, step: int, *, elapsed_s: float, budget_s: float, step_s: float, cooldown: float) -> None:
-        """Fixes the end once the time left is the cooldown's share; a decision once made is not changed."""
+        """Fixes the end once the time left is the cooldown's share, and draws it nearer where steps became slower."""
         left_s = budget_s - elapsed_s
-        if self.total_steps is None and left_s <= cooldown * budget_s:
-            self.cooldown_start, self.total_steps = step, step + max(1, int(left_s / step_s))
+        fitting_steps = max(1, int(left_s / step_s))
+        if self.total_steps is None:
+            if left_s <= cooldown * budget_s:
+                self.cooldown_start, self.total_steps = step, step + fitting_steps
+        elif (self.total_steps - step) * step_s > left_s + TOLERATED * budget_s:
+            self.total_steps = min(self.total_steps, step + fitting_steps)
 
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""

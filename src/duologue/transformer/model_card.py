@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from duologue.transformer.model import Transformer
 
 
-def model_card(model: Transformer, facts: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card says beside the shape.
+
+    Attributes:
+        licence: the identifier of the Hugging Face hub; "other" where it follows from data that only the user knows.
+        data: what was learned from, an entry each.
+        training, evaluation: figures by name.
+    """
+
+    licence: str
+    data: Sequence[str]
+    training: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+
+
+def model_card(model: Transformer, facts: CardFacts) -> str:
     """A card that says what the model is, how it was trained, and what not to expect of it."""
     config = model.config
     shape = (
@@ -16,9 +33,9 @@ def model_card(model: Transformer, facts: Mapping[str, Any]) -> str:
         f"({config.num_key_value_heads} for keys and values), context {config.max_position_embeddings}, "
         f"vocabulary {model.vocab_size:,}"
     )
-    rows = "\n".join(f"| {name} | {_as_cell(value)} |" for name, value in facts.items())
     return f"""---
 language: [en, zh]
+license: {facts.licence}
 library_name: transformers
 pipeline_tag: text-generation
 tags: [duologue, conversational]
@@ -27,11 +44,17 @@ tags: [duologue, conversational]
 
 {model.num_parameters:,} parameters: {shape}.
 
+## Data
+
+{_data(facts)}
+
 ## Training
 
-| | |
-|---|---|
-{rows}
+{_table(facts.training)}
+
+## Evaluation
+
+{_table(facts.evaluation)}
 
 ## Limits
 
@@ -41,5 +64,19 @@ one, so pass token ids where you can.
 """
 
 
+def _data(facts: CardFacts) -> str:
+    lines = [f"- {entry}" for entry in facts.data]
+    if facts.licence == "other":
+        lines += ["", "Under which terms the model may be used follows from those of the above."]
+    return "\n".join(lines)
+
+
+def _table(facts: Mapping[str, Any]) -> str:
+    rows = [f"| {name} | {_as_cell(value)} |" for name, value in facts.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
 def _as_cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -145,7 +145,10 @@ def _read_tensors(folder: Path, expected: Mapping[str, tuple[int, ...]]) -> dict
 def _weight_files(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        try:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ModelFolderError(f"{index}: is not an index of tensors; copy the folder again") from None
         files = [folder / Path(name).name for name in sorted(names)]
     else:
         files = [folder / "model.safetensors"]

@@ -12,8 +12,8 @@ from duologue.errors import ConfigError, ContextLengthError, DataError
 from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
 from duologue.generation.events import FinishEvent
-from duologue.tokenizer.chat_template import encode_prompt
 from duologue.tokenizer.config import TokenizerConfig
+from duologue.tokenizer.encode_conversation import encode_prompt
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.model import Transformer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from duologue.data.builtin.skill import LANGUAGES, Language, draw_from, is_held_
 from duologue.data.config import DataConfig
 from duologue.data.corpus import Corpus, Split
 from duologue.pipeline.recipe import load_recipe
-from duologue.tokenizer.chat_template import encode_conversation
+from duologue.tokenizer.encode_conversation import encode_conversation
 from duologue.tokenizer.tokenizer import Tokenizer
 
 
@@ -84,7 +83,7 @@ def test_chitchat_is_a_small_part_of_the_tokens(tokenizer: Tokenizer) -> None:
     config = DataConfig(builtin_dialogues=6_000, chitchat_share=settings.chitchat_share, seed=settings.seed)
     greetings = {text for skill in [SKILLS["greeting"][0]] for text in replies_of(skill)}
     chat = total = 0
-    for row in Corpus(config, folder=Path()).pretraining_rows(Split.TRAIN):
+    for row in Corpus(config).pretraining_rows(Split.TRAIN):
         for message in row.messages:  # type: ignore[union-attr]
             size = len(encode_conversation(tokenizer, Conversation((message,))).input_ids)
             total += size

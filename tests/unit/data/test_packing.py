@@ -16,7 +16,7 @@ from duologue.data.loader import Loader
 from duologue.data.packing import best_fit, plan_packing
 from duologue.data.shards import Shards, write_shards
 from duologue.errors import DataError
-from duologue.tokenizer.chat_template import NO_LOSS, encode_conversation
+from duologue.tokenizer.encode_conversation import NO_LOSS, encode_conversation
 from duologue.tokenizer.tokenizer import Tokenizer
 
 
@@ -111,6 +111,14 @@ def test_an_epoch_shows_every_row_once(shards: Shards, tokenizer: Tokenizer) -> 
 def test_turns_longer_than_a_row_are_counted(shards: Shards, tokenizer: Tokenizer) -> None:
     plan = plan_packing(shards, sequence_length=12, turn_id=tokenizer.start_of_turn_id, only_learned=True, seed=0)
     assert plan.num_dropped > 0
+
+
+def test_finetuning_never_parts_a_question_from_its_reply(shards: Shards, tokenizer: Tokenizer) -> None:
+    plan = plan_packing(shards, sequence_length=48, turn_id=tokenizer.start_of_turn_id, only_learned=True, seed=0)
+    assistant = tokenizer.encode("assistant")[0]
+    openings = [shards.tokens[start : start + 2].tolist() for start in plan.starts]
+    assert len(openings) > shards.manifest.num_documents  # some are cut
+    assert all(first == tokenizer.start_of_turn_id and role != assistant for first, role in openings)
 
 
 def test_rows_are_nearly_full(shards: Shards, tokenizer: Tokenizer) -> None:

@@ -14,7 +14,7 @@ from duologue.conversation import Conversation, Message, Role
 from duologue.data.formats import PlainText, Row
 from duologue.errors import DataError, NumericalError
 from duologue.evaluation.likelihood import Likelihood, bits_per_byte, score_rows
-from duologue.tokenizer.chat_template import encode_prompt
+from duologue.tokenizer.encode_conversation import encode_prompt
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.transformer.model import Transformer
 from duologue.transformer.weights import load_transformer

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duologue.evaluation.windows import Window, conversation_windows, text_windows
-from duologue.tokenizer.chat_template import NO_LOSS, TokenizedConversation
+from duologue.tokenizer.encode_conversation import NO_LOSS, TokenizedConversation
 
 TURN = 0
 

@@ -52,8 +52,8 @@ def test_greedy_is_equal_token_for_token(engine: Engine, oracle: PreTrainedModel
     assert ours == [greedy_of(oracle, prompt, max_new_tokens=30) for prompt in prompts]
 
 
-def test_greedy_is_equal_for_a_llama_with_untied_embeddings(tmp_path: Path, model_writer: Callable[..., Path]) -> None:
-    engine = Engine.from_pretrained(model_writer(tmp_path, LLAMA, seed=1))
+def test_greedy_is_equal_for_a_llama_with_untied_embeddings(tmp_path: Path, write_model: Callable[..., Path]) -> None:
+    engine = Engine.from_pretrained(write_model(tmp_path, LLAMA, seed=1))
     oracle = AutoModelForCausalLM.from_pretrained(tmp_path)
     for prompt in random_prompts(8, longest=40):
         ours = engine.generate(prompt, GenerationConfig(max_new_tokens=20)).sequences[0]

@@ -15,7 +15,7 @@ from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
 from duologue.generation.events import FinishEvent, FinishReason, TokenEvent
 from duologue.generation.sampling import chance_of, draw, stream_of
-from duologue.tokenizer.chat_template import encode_prompt
+from duologue.tokenizer.encode_conversation import encode_prompt
 from duologue.transformer.config import TransformerConfig
 
 SAMPLING = GenerationConfig(max_new_tokens=16, temperature=1.1, top_p=0.95, seed=7)
@@ -269,10 +269,10 @@ def test_a_place_that_is_not_there_is_refused(model_folder: Path, options: dict[
         Engine.from_pretrained(model_folder, **options)
 
 
-def test_ids_beyond_the_tokenizer_have_no_text(tmp_path: Path, model_writer: Callable[..., Path]) -> None:
+def test_ids_beyond_the_tokenizer_have_no_text(tmp_path: Path, write_model: Callable[..., Path]) -> None:
     shape = TransformerConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
                               head_dim=8, intermediate_size=16, max_position_embeddings=64)  # fmt: skip
-    engine = Engine.from_pretrained(model_writer(tmp_path, shape, extra_vocabulary=4000))
+    engine = Engine.from_pretrained(write_model(tmp_path, shape, extra_vocabulary=4000))
     output = engine.generate([5, 6], GenerationConfig(max_new_tokens=40, do_sample=True, seed=0))
     assert max(output.sequences[0]) >= engine.tokenizer.vocab_size
     assert isinstance(output.texts[0], str)

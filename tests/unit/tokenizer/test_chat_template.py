@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duologue.conversation import Conversation, Message, Role
-from duologue.tokenizer.chat_template import NO_LOSS, encode_conversation, encode_conversations, encode_prompt
+from duologue.tokenizer.encode_conversation import NO_LOSS, encode_conversation, encode_conversations, encode_prompt
 from duologue.tokenizer.tokenizer import Tokenizer
 
 CONTENT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -18,10 +18,13 @@ from duologue.data.shards import Shards, write_shards
 from duologue.errors import NumericalError, RunFolderError
 from duologue.runtime import Machine
 from duologue.tokenizer.tokenizer import Tokenizer
+from duologue.training.checkpoint import load_newest_checkpoint
 from duologue.training.config import StageConfig
 from duologue.training.loop import Hooks, Stage, Trainer
 from duologue.training.metrics import StepMetrics, plot_loss, read_metrics
 from duologue.transformer.config import TransformerConfig
+from duologue.transformer.lora import add_lora, is_factor
+from duologue.transformer.lora_config import LoRAConfig
 from duologue.transformer.model import Transformer
 
 CONFIG = StageConfig(
@@ -39,7 +42,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer, dialo
 def build(tmp_path: Path, shards: Shards, tokenizer: Tokenizer, tiny_config: TransformerConfig):
     """Makes a trainer on a folder; called again with the same folder it goes on."""
 
-    def make(name: str = "run", hooks: Hooks | None = None, **changes: object) -> Trainer:
+    def make(name: str = "run", hooks: Hooks | None = None, rank: int = 0, **changes: object) -> Trainer:
         config = dataclasses.replace(CONFIG, **changes)
         turn_id = tokenizer.start_of_turn_id
         plan = plan_packing(shards, sequence_length=64, turn_id=turn_id, only_learned=False, seed=0)
@@ -49,7 +52,8 @@ def build(tmp_path: Path, shards: Shards, tokenizer: Tokenizer, tiny_config: Tra
         stage = Stage("pretraining", config, loader, dataclasses.replace(loader, plan=few), tmp_path / name, MACHINE,
                       time.monotonic(), identity)  # fmt: skip
         torch.manual_seed(0)
-        return Trainer(stage, Transformer(tiny_config, vocab_size=tokenizer.vocab_size), hooks or Hooks())
+        model = Transformer(tiny_config, vocab_size=tokenizer.vocab_size)
+        return Trainer(stage, add_lora(model, LoRAConfig(rank=rank), seed=0), hooks or Hooks())
 
     return make
 
@@ -74,18 +78,19 @@ class StopError(Exception):
     """Ends a run as a kill would."""
 
 
+@pytest.mark.parametrize("rank", [0, 4], ids=["full", "lora"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_stopped_run_goes_on_to_the_same_bits(build, dtype: str) -> None:
-    whole = weights(build("whole", dtype=dtype).run())
+def test_a_stopped_run_goes_on_to_the_same_bits(build, dtype: str, rank: int) -> None:
+    whole = weights(build("whole", rank=rank, dtype=dtype).run())
 
     def stop_at_7(metrics: StepMetrics, seconds_left: float | None) -> None:
         if metrics.step == 7:
             raise StopError
 
     with pytest.raises(StopError):
-        build("cut", Hooks(on_step=stop_at_7), dtype=dtype, save_every_s=0).run()
+        build("cut", Hooks(on_step=stop_at_7), rank=rank, dtype=dtype, save_every_s=0).run()
     notes: list[str] = []
-    resumed = build("cut", Hooks(on_note=notes.append), dtype=dtype)
+    resumed = build("cut", Hooks(on_note=notes.append), rank=rank, dtype=dtype)
     assert notes == ["going on from step 7"]
     for name, tensor in weights(resumed.run()).items():
         assert torch.equal(tensor, whole[name]), name
@@ -133,9 +138,41 @@ def test_another_plan_is_not_continued(build) -> None:
         build(learning_rate=0.02)
 
 
-def test_it_stops_when_it_no_longer_helps_and_keeps_the_best(build) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_lora_trains_its_factors_and_nothing_else(build, dtype: str) -> None:
+    trainer = build(rank=4, dtype=dtype)
+    before = weights(trainer.model)
+    after = weights(trainer.run())
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor.float()) != is_factor(name), name
+    assert all(is_factor(name) for name in trainer.masters.named)
+    assert {path.rpartition("/")[0] for path in trainer.optimizers.state_tensors()} == set(trainer.masters.named)
+    kept, _ = load_newest_checkpoint(trainer.stage.folder / "checkpoints")
+    assert kept.model.keys() == trainer.masters.named.keys()
+
+
+def test_what_is_frozen_takes_no_gradient(build) -> None:
+    trainer = build(rank=4)
+    trainer._backward(trainer.stage.train.batch(0))
+    assert {name for name, weight in trainer.model.named_parameters() if weight.grad is not None} == {
+        name for name, weight in trainer.model.named_parameters() if is_factor(name)
+    }
+
+
+def test_lora_goes_on_learning_from_a_trained_model(build, tmp_path: Path) -> None:
+    trained = weights(build("trained", steps=30).run())
+    trainer = build(rank=8, steps=60, learning_rate=0.05)
+    trainer.model.load_state_dict(trainer.model.state_dict() | trained)
+    trainer.run()
+    looks = [line["validation_loss"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    looks = [loss for loss in looks if loss is not None]
+    assert looks[-1] < 0.95 * looks[0]
+
+
+@pytest.mark.parametrize("rank", [0, 4], ids=["full", "lora"])
+def test_it_stops_when_it_no_longer_helps_and_keeps_the_best(build, rank: int) -> None:
     wild = {"learning_rate": 0.3, "embedding_learning_rate": 0.3, "cooldown": 0.0}
-    trainer = build(steps=400, patience=2, evaluate_every=2, **wild)
+    trainer = build(rank=rank, steps=400, patience=2, evaluate_every=2, **wild)
     model = trainer.run()
     assert trainer.state.step < 400
     lines = list(read_metrics(trainer.stage.folder / "metrics.jsonl"))

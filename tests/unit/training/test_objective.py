@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -12,7 +13,7 @@ from duologue.conversation import Conversation
 from duologue.data.loader import Batch, Loader
 from duologue.data.packing import plan_packing
 from duologue.data.shards import write_shards
-from duologue.tokenizer.chat_template import NO_LOSS
+from duologue.tokenizer.encode_conversation import NO_LOSS
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.compiled import eager_forward
 from duologue.training.objective import CHUNK, ChunkedCrossEntropy, next_token_loss
@@ -32,6 +33,17 @@ def test_chunked_loss_and_gradients_equal_those_of_torch() -> None:
     torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=0)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.grad.double(), other.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [0, 1], ids=["hidden", "weight"])
+def test_what_is_frozen_gets_no_gradient(frozen: int) -> None:
+    inputs = [torch.randn(5, 8, requires_grad=frozen != 0), torch.randn(50, 8, requires_grad=frozen != 1)]
+    labels = torch.randint(0, 50, (5,))
+    ChunkedCrossEntropy.apply(*inputs, labels).backward()
+    expected = F.cross_entropy(inputs[0] @ inputs[1].T, labels, reduction="sum")
+    learns = inputs[1 - frozen]
+    torch.testing.assert_close(learns.grad, torch.autograd.grad(expected, learns)[0], rtol=1e-4, atol=1e-5)
+    assert inputs[frozen].grad is None
 
 
 def test_packed_loss_equals_unpacked_loss(

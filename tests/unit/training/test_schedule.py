@@ -20,14 +20,23 @@ def test_rate_rises_stays_and_falls() -> None:
     assert schedule.is_over(100)
 
 
-def test_the_clock_decides_once() -> None:
+def test_the_clock_decides_once_while_steps_stay_as_fast() -> None:
     schedule = Schedule(warmup_steps=0)
     schedule.decide(5, elapsed_s=50, budget_s=100, step_s=1, cooldown=0.4)
     assert schedule.total_steps is None
     schedule.decide(6, elapsed_s=61, budget_s=100, step_s=1.5, cooldown=0.4)
     assert (schedule.cooldown_start, schedule.total_steps) == (6, 6 + 26)
-    schedule.decide(7, elapsed_s=99, budget_s=100, step_s=9, cooldown=0.4)
-    assert schedule.total_steps == 32
+    schedule.decide(7, elapsed_s=62.4, budget_s=100, step_s=1.55, cooldown=0.4)
+    schedule.decide(8, elapsed_s=63, budget_s=100, step_s=0.1, cooldown=0.4)
+    assert (schedule.cooldown_start, schedule.total_steps) == (6, 32)
+
+
+def test_a_slower_machine_draws_the_end_nearer() -> None:
+    schedule = Schedule(warmup_steps=0, cooldown_start=6, total_steps=32)
+    schedule.decide(10, elapsed_s=80, budget_s=100, step_s=4, cooldown=0.4)
+    assert (schedule.cooldown_start, schedule.total_steps) == (6, 15)
+    schedule.decide(14, elapsed_s=130, budget_s=100, step_s=4, cooldown=0.4)
+    assert schedule.is_over(15)
 
 
 def test_a_schedule_survives_being_saved() -> None:

@@ -28,6 +28,7 @@ from duologue.data.builtin import (
 )
 from duologue.data.builtin.recall import DISTANCES, RecallDialogue, recall_dialogue, untold_dialogue
 from duologue.data.builtin.skill import LANGUAGES, Draw, Language, draw_from
+from duologue.errors import ConfigError
 
 SOURCE = "builtin"
 RECALL = "recall"
@@ -35,10 +36,10 @@ RECALL = "recall"
 # How often each skill is drawn. Those with more to learn come more often; small talk stays a small part.
 SKILLS: dict[str, tuple[Draw, float]] = {
     "arithmetic": (arithmetic.draw, 2.0),
-    "spelling": (spelling.draw, 2.4),
+    "spelling": (spelling.draw, 2.6),
     "sorting": (sorting.draw, 2.0),
     "weekdays": (weekdays.draw, 1.5),
-    "units": (units.draw, 1.0),
+    "units": (units.draw, 1.3),
     "facts": (facts.draw, 1.6),
     "clarification": (clarification.draw, 0.7),
     "declining": (declining.draw, 0.7),
@@ -52,6 +53,7 @@ KIND_SHARES = (0.46, 0.34, 0.20)
 MAX_MIXED_EXCHANGES = 4
 FILLER_TOKENS = 14  # about as many in an exchange, so that a talk of 16 turns fits a context of 512
 UNTOLD_SHARE = 0.08
+MAX_REPEATED = 5_000  # draws in a row that bring nothing new
 
 Exchange = tuple[str, ...]
 
@@ -171,11 +173,15 @@ def _item(turns: Exchange, lang: Language, skill: str, accepted: tuple[str, ...]
 
 def _distinct(draw: Callable[[], TestItem], count: int) -> Iterator[TestItem]:
     seen: set[tuple[Message, ...]] = set()
+    num_repeated = 0
     while len(seen) < count:
         item = draw()
         if item.conversation.messages not in seen:
             seen.add(item.conversation.messages)
+            num_repeated = 0
             yield item
+        elif (num_repeated := num_repeated + 1) == MAX_REPEATED:
+            raise ConfigError(f"{count} items a skill: {item.skill} has only about {len(seen)}; ask for fewer")
 
 
 def reference(item: TestItem) -> Conversation:

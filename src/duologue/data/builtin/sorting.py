@@ -1,8 +1,9 @@
 """Putting numbers in order: lists of three or four, the largest or smallest of three, the larger or smaller of two.
 
 Difficulty: whole numbers from 0 to 99, all different. A list has three numbers, one list in four has four; seven lists
-in eight have each number in a ten of its own, so that the first digits decide. Of two numbers the tens are compared
-aloud and, where they are equal, the ones (two numbers below 10: only the ones). Sorting itself is done in one go.
+in eight have each number in a ten of its own, so that the first digits decide. The reply to a list names the tens, in
+the order given, and then sorts in one go. Of two numbers the tens are compared aloud and, where they are equal, the
+ones (two numbers below 10: only the ones).
 Held out: the set of numbers with the order asked for; of two numbers, the pair as asked.
 """
 
@@ -73,13 +74,14 @@ WORDINGS: dict[Language, dict[Order, tuple[str, ...]]] = {
 }
 REPLIES: dict[Language, dict[Order, str]] = {
     "en": {
-        "ascending": "Smallest first: {numbers}.", "descending": "Largest first: {numbers}.",
-        "largest": "The largest is {numbers}.", "smallest": "The smallest is {numbers}.",
+        "ascending": "Tens: {tens}. Smallest first: {numbers}.",
+        "descending": "Tens: {tens}. Largest first: {numbers}.",
+        "largest": "Tens: {tens}. The largest is {numbers}.", "smallest": "Tens: {tens}. The smallest is {numbers}.",
         "larger": "{steps}. The larger is {numbers}.", "smaller": "{steps}. The smaller is {numbers}.",
     },
     "zh": {
-        "ascending": "从小到大：{numbers}。", "descending": "从大到小：{numbers}。",
-        "largest": "最大的是{numbers}。", "smallest": "最小的是{numbers}。",
+        "ascending": "十位 {tens}，从小到大：{numbers}。", "descending": "十位 {tens}，从大到小：{numbers}。",
+        "largest": "十位 {tens}，最大的是{numbers}。", "smallest": "十位 {tens}，最小的是{numbers}。",
         "larger": "{steps}，更大的是{numbers}。", "smaller": "{steps}，更小的是{numbers}。",
     },
 }
@@ -104,10 +106,12 @@ def draw(rng: random.Random, lang: Language) -> Exchange:
 
 
 def put_in_order(numbers: list[int], order: Order, lang: Language) -> str:
-    """The reply to a list: the numbers in the order asked for, or the one at its end."""
+    """The reply to a list: its tens, then the numbers in the order asked for, or the one at its end."""
     ordered = sorted(numbers, reverse=order in ("descending", "largest"))
     answer = ordered[:1] if order in ("largest", "smallest") else ordered
-    return REPLIES[lang][order].format(numbers=(", " if lang == "en" else "、").join(map(str, answer)))
+    between = ", " if lang == "en" else "、"
+    tens = between.join(str(number // 10) for number in numbers)
+    return REPLIES[lang][order].format(tens=tens, numbers=between.join(map(str, answer)))
 
 
 def compare(a: int, b: int, order: Order, lang: Language) -> str:

@@ -6,7 +6,7 @@ quotes or digits, so that each is the same token wherever it stands.
 
 Difficulty: some 200 English words of 3 to 6 letters and some 200 Chinese words of 2 to 4 characters, each met in
 several operations. Taking a word apart is memory alone; first, last and backwards (English: only words of up to 5
-letters) copy from what was just said; counting numbers each letter as it goes. In Chinese, one exchange in eight spells
+letters) copy from what was just said; counting says the parts once more, each with its number. In Chinese, one exchange in eight spells
 an English word.
 Held out: the word with its operation, in every wording; each word is met in other operations.
 """
@@ -76,14 +76,14 @@ WORDINGS: dict[Language, dict[Operation, tuple[str, ...]]] = {
 REPLIES: dict[Language, dict[Operation, str]] = {
     "en": {
         "spell": "It is spelled {parts}.",
-        "count": "It is spelled {numbered}, so it has {length} letters.",
+        "count": "It is spelled {parts}: {numbered}, so it has {length} letters.",
         "first": "It is spelled {parts}, so the first letter is {first}.",
         "last": "It is spelled {parts}, so the last letter is {last}.",
         "backwards": "It is spelled {parts}, so backwards it is {reverse}.",
     },
     "zh": {
         "spell": "拆开是：“{parts}”。",
-        "count": "数一数：{numbered}，一共{length}个字。",
+        "count": "拆开是：“{parts}”，{numbered}，一共{length}个字。",
         "first": "拆开是：“{parts}”，第一个字是：“{first}”。",
         "last": "拆开是：“{parts}”，最后一个字是：“{last}”。",
         "backwards": "拆开是：“{parts}”，倒过来是：“{reverse}”。",

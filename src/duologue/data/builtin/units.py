@@ -1,8 +1,8 @@
 """Turning a quantity into a smaller unit: hours into minutes, kilometers into meters, 公斤 into 斤.
 
 Difficulty: the reply names what one unit is worth. Where that is 10, 100 or 1000, quantities go up to 99 and the digits
-stay as they are, with zeros behind them. Elsewhere (2, 7, 12, 24, 60) quantities go up to 5 and the reply adds up, each
-step with its number. Half of the questions are of each sort. Quantities up to ten are now and then written as words.
+stay as they are, with zeros behind them. Elsewhere (2, 7, 12, 24, 60) quantities go up to 9 and the reply adds up, each
+step with its number, after it has said the quantity. Half of the questions are of each sort. Quantities up to ten are now and then written as words.
 Held out: the quantity with its two units, in every wording.
 """
 
@@ -35,6 +35,7 @@ class Conversion:
     shorts: tuple[str, str] | None = None
 
 
+MOST = 9  # where the reply adds up
 BY_ZEROS = {
     "en": (
         Conversion("meter", "meters", "centimeters", 100, 99, ("m", "cm")),
@@ -52,21 +53,21 @@ BY_ZEROS = {
 }
 BY_ADDING = {
     "en": (
-        Conversion("hour", "hours", "minutes", 60, 5),
-        Conversion("minute", "minutes", "seconds", 60, 5),
-        Conversion("day", "days", "hours", 24, 5),
-        Conversion("week", "weeks", "days", 7, 5),
-        Conversion("year", "years", "months", 12, 5),
-        Conversion("dozen", "dozen", "pieces", 12, 5),
+        Conversion("hour", "hours", "minutes", 60, MOST),
+        Conversion("minute", "minutes", "seconds", 60, MOST),
+        Conversion("day", "days", "hours", 24, MOST),
+        Conversion("week", "weeks", "days", 7, MOST),
+        Conversion("year", "years", "months", 12, MOST),
+        Conversion("dozen", "dozen", "pieces", 12, MOST),
     ),
     "zh": (
-        Conversion("小时", "小时", "分钟", 60, 5),
-        Conversion("分钟", "分钟", "秒", 60, 5),
-        Conversion("天", "天", "小时", 24, 5),
-        Conversion("周", "周", "天", 7, 5),
-        Conversion("年", "年", "个月", 12, 5),
-        Conversion("打", "打", "个", 12, 5),
-        Conversion("公斤", "公斤", "斤", 2, 5),
+        Conversion("小时", "小时", "分钟", 60, MOST),
+        Conversion("分钟", "分钟", "秒", 60, MOST),
+        Conversion("天", "天", "小时", 24, MOST),
+        Conversion("周", "周", "天", 7, MOST),
+        Conversion("年", "年", "个月", 12, MOST),
+        Conversion("打", "打", "个", 12, MOST),
+        Conversion("公斤", "公斤", "斤", 2, MOST),
     ),
 }
 WORDINGS = {
@@ -81,6 +82,10 @@ WORDINGS = {
            "帮我算一下{quantity}是多少{target}。", "你知道{quantity}有多少{target}吗？", "{quantity}合多少{target}",
            "{quantity}相当于多少{target}？", "请告诉我{quantity}是多少{target}。", "多少{target}等于{quantity}？"),
 }
+COLON = {"en": ": ", "zh": "："}
+COMMA = {"en": ", ", "zh": "，"}
+FULL_STOP = {"en": ".", "zh": "。"}
+SO = {"en": " So ", "zh": "所以 "}
 
 
 def draw(rng: random.Random, lang: Language) -> Exchange:
@@ -93,24 +98,24 @@ def draw(rng: random.Random, lang: Language) -> Exchange:
 
 
 def convert(conversion: Conversion, quantity: int, lang: Language) -> str:
-    """The reply: ``1 hour = 60 minutes. 2: 120, 3: 180. So 3 hours = 180 minutes.``"""
-    said = [_equation(conversion, 1, lang)]
-    if quantity > 1:
-        if conversion.factor not in (10, 100, 1000):
-            said.append(_added_up(conversion.factor, quantity, lang))
-        said.append(("So " if lang == "en" else "所以 ") + _equation(conversion, quantity, lang))
-    return ". ".join(said) + "." if lang == "en" else "。".join(said) + "。"
+    """The reply: ``3 hours: 1 hour = 60 minutes, 2: 120, 3: 180. So 3 hours = 180 minutes.``"""
+    steps = [_equation(conversion, 1, lang)]
+    if quantity == 1:
+        return f"{steps[0]}{FULL_STOP[lang]}"
+    if conversion.factor not in (10, 100, 1000):
+        steps += [f"{i}{COLON[lang]}{i * conversion.factor}" for i in range(2, quantity + 1)]
+    asked, worked = _said(conversion, quantity, lang), COMMA[lang].join(steps)
+    return f"{asked}{COLON[lang]}{worked}{FULL_STOP[lang]}{SO[lang]}{_equation(conversion, quantity, lang)}{FULL_STOP[lang]}"
 
 
-def _added_up(factor: int, quantity: int, lang: Language) -> str:
-    between, comma = (": ", ", ") if lang == "en" else ("：", "，")
-    return comma.join(f"{i}{between}{i * factor}" for i in range(2, quantity + 1))
+def _said(conversion: Conversion, quantity: int, lang: Language) -> str:
+    space = " " if lang == "en" else ""
+    return f"{quantity}{space}{conversion.source if quantity == 1 else conversion.sources}"
 
 
 def _equation(conversion: Conversion, quantity: int, lang: Language) -> str:
     space = " " if lang == "en" else ""
-    source = conversion.source if quantity == 1 else conversion.sources
-    return f"{quantity}{space}{source} = {quantity * conversion.factor}{space}{conversion.target}"
+    return f"{_said(conversion, quantity, lang)} = {quantity * conversion.factor}{space}{conversion.target}"
 
 
 def _ask(rng: random.Random, conversion: Conversion, quantity: int, lang: Language) -> str:

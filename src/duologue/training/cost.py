@@ -1,0 +1,111 @@
+"""What training costs, worked out from the shape before anything is allocated: operations and memory.
+
+Shapes: M model width, H query heads, D head width, K key-value heads, F feed-forward width, T tokens in a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from duologue.runtime import DtypeName, Machine
+from duologue.training.objective import CHUNK
+from duologue.training.optim import is_for_muon
+from duologue.transformer.model import Transformer
+
+GIB = 2**30
+MASTER = 4  # bytes of a float32 number, in which masters, optimiser state and norms are kept
+HOLES = 1.15  # what the heap holds over what is in use: tensors come and go between those that stay (measured)
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes that training holds when it holds most; the program itself, some 0.3 GiB, apart.
+
+    Attributes:
+        weights: those that compute, and float32 masters of the trained ones where that is in bfloat16.
+        gradients: of the trained weights.
+        optimizer: Muon keeps one number a weight, AdamW two.
+        activations: what the forward pass keeps for the backward pass, and the loss's logits.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+    def __str__(self) -> str:
+        """``2.31 GiB (weights 0.51, ...)``."""
+        parts = {"weights": self.weights, "gradients": self.gradients, "optimiser": self.optimizer,
+                 "activations": self.activations}  # fmt: skip
+        listed = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items())
+        return f"{self.total / GIB:.2f} GiB ({listed})"
+
+
+def estimate_memory(
+    model: Transformer, *, dtype: DtypeName, num_rows: int, sequence_length: int, is_compiled: bool
+) -> MemoryEstimate:
+    """Memory for training a model, which may be on the meta device, with so many rows at once."""
+    size = getattr(torch, dtype).itemsize
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    num_trained = sum(weight.numel() for weight in trained.values())
+    is_mixed = size < MASTER
+    weights = size * model.num_parameters + is_mixed * MASTER * num_trained
+    gradients = (MASTER + is_mixed * size) * num_trained
+    optimizer = sum(MASTER * weight.numel() * (1 if is_for_muon(name, weight) else 2)
+                    for name, weight in trained.items())  # fmt: skip
+    places = num_rows * sequence_length
+    a_layer = places * _layer_bytes(model, size, sequence_length, is_compiled)
+    layers = model.config.num_hidden_layers + 1  # one more for what flows back through a layer
+    kept = layers * a_layer + _head_bytes(model, size, places)
+    if not is_compiled:
+        kept = round(HOLES * (kept + places * sequence_length * MASTER))  # the mask, the same in all layers
+    return MemoryEstimate(weights, gradients, optimizer, kept)
+
+
+def memory_bytes(machine: Machine) -> int:
+    """The memory that training fills: the GPU's where there is one; 0 where the system does not say."""
+    if machine.device == "cuda":
+        return torch.cuda.get_device_properties(0).total_memory
+    return round(machine.memory_gib * GIB)
+
+
+def flops_per_token(model: Transformer, *, sequence_length: int) -> int:
+    """Operations to train on one token; a frozen matrix takes no gradient, which is a third of its part."""
+    all_trained = model.config.flops_per_token(vocab_size=model.vocab_size, sequence_length=sequence_length)
+    if model.output_weight.requires_grad:
+        return all_trained
+    frozen = model.config.num_matrix_parameters + model.output_weight.numel()
+    factors = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    return all_trained - 2 * frozen + 6 * factors
+
+
+def _layer_bytes(model: Transformer, size: int, sequence_length: int, is_compiled: bool) -> int:
+    """Kept for one place of one layer: inputs of norms in float32, and of what multiplies in the compute format."""
+    config = model.config
+    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    scaled = size * model.model.norm.weight.requires_grad  # kept for the gradient of a norm's weight
+    norms = 2 * config.hidden_size * (MASTER + size + scaled)
+    if config.qk_norm:
+        norms += (queries + keys) * (MASTER + scaled)
+    attention = 4 * queries * size
+    narrowed = size if size < MASTER else 0  # a copy in the compute format of what is float32
+    if is_compiled:  # document_attention keeps the weights between all places
+        attention += config.num_attention_heads * sequence_length * (MASTER + narrowed)
+    else:  # masked_attention keeps its mask
+        attention += sequence_length * narrowed
+    return norms + attention + 4 * config.intermediate_size * size
+
+
+def _head_bytes(model: Transformer, size: int, places: int) -> int:
+    """The last norm, the gradient of the hidden states, and one chunk of logits with its errors."""
+    hidden = places * model.config.hidden_size * (MASTER + 4 * size)
+    logits = min(CHUNK, places) * model.vocab_size * (2 * MASTER + size)
+    weight = model.output_weight
+    return hidden + logits + weight.requires_grad * weight.numel() * (MASTER + size)

