@@ -54,7 +54,13 @@ def require_memory(setup: Setup, machine: Machine) -> MemoryEstimate:
     fitting = [next((flags for flags, milder in way if milder.memory(machine).total <= limit), "") for way in remedies]
     remedy = ", or ".join(filter(None, fitting))
     remedy = f"what would fit: {remedy}" if remedy else "take a smaller model"
-    raise ConfigError(f"{setup.name}: needs about {needed} of memory; here are {limit / GIB:.1f}; {remedy}")
+    raise ConfigError(f"{setup.name}: {describe_memory(needed, machine)}; {remedy}")
+
+
+def describe_memory(needed: MemoryEstimate, machine: Machine) -> str:
+    """``needs about 2.31 GiB (weights 0.51, ...) of memory; here are 23.5``."""
+    limit = memory_bytes(machine)
+    return f"needs about {needed} of memory" + (f"; here are {limit / GIB:.1f}" if limit else "")
 
 
 def _smaller_batches(setup: Setup) -> Iterator[tuple[str, Setup]]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from duologue.pipeline.stages import Pipeline, StageName
-from duologue.training.cost import GIB, flops_per_token
+from duologue.pipeline.memory import describe_memory
+from duologue.pipeline.stages import Pipeline, StageName, StagePlan
+from duologue.training.cost import GIB, MemoryEstimate, flops_per_token
 
 TYPICAL_SHARE_OF_PEAK = 0.45  # of the measured matrix product, that a small model's training step reaches
 
@@ -21,16 +22,17 @@ def show_plan(pipeline: Pipeline, stages: Sequence[StageName]) -> dict[str, obje
     pipeline.display.note(where)
     plans: dict[str, object] = {"machine": where, "run": str(pipeline.run.path)}
     for stage in stages:
-        plan = stage_plan(pipeline, stage)
-        pipeline.display.note(f"{stage}: " + ", ".join(f"{name} {_short(value)}" for name, value in plan.items()))
-        plans[stage] = plan
+        plan = pipeline.plan(stage)
+        figures = stage_figures(pipeline, stage, plan)
+        pipeline.display.note(f"{stage}: " + ", ".join(f"{name} {value:,}" for name, value in figures.items()))
+        pipeline.display.note(f"{stage}: {describe_memory(plan.memory, machine)}")
+        plans[stage] = figures | memory_figures(plan.memory)
     return plans
 
 
-def stage_plan(pipeline: Pipeline, stage: StageName) -> dict[str, Any]:
-    """Size, data, steps, minutes and memory of one stage; times are estimates from the measured machine."""
-    plan, model = pipeline.plan(stage), pipeline.shape(stage)
-    config, packing, memory = plan.config, plan.packing, plan.memory
+def stage_figures(pipeline: Pipeline, stage: StageName, plan: StagePlan) -> dict[str, Any]:
+    """Size, data, steps and minutes of one stage; times are estimates from the measured machine."""
+    model, config, packing = pipeline.shape(stage), plan.config, plan.packing
     flops = flops_per_token(model, sequence_length=packing.sequence_length)
     machine = pipeline.machine
     tokens_per_s = TYPICAL_SHARE_OF_PEAK * machine.gflops[machine.best_dtype] * 1e9 / flops
@@ -46,10 +48,10 @@ def stage_plan(pipeline: Pipeline, stage: StageName) -> dict[str, Any]:
         "epochs": round(steps / epoch_steps, 2),
         "tokens_per_s": round(tokens_per_s),
         "minutes": round(config.minutes or steps * step_tokens / tokens_per_s / 60, 1),
-        "memory_gib": round(memory.total / GIB, 2),
-        **{f"{part}_gib": round(size / GIB, 2) for part, size in asdict(memory).items()},
     }
 
 
-def _short(value: Any) -> str:
-    return f"{value:,}"
+def memory_figures(memory: MemoryEstimate) -> dict[str, float]:
+    """What a stage holds in memory, whole and in parts."""
+    sizes = {"memory": memory.total, **asdict(memory)}
+    return {f"{name}_gib": round(size / GIB, 2) for name, size in sizes.items()}

@@ -29,14 +29,14 @@ from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
 from duologue.pipeline.card_facts import card_facts
 from duologue.pipeline.display import Display
-from duologue.pipeline.memory import Setup, require_memory
+from duologue.pipeline.memory import Setup, describe_memory, require_memory
 from duologue.pipeline.model_folder import write_model_folder
 from duologue.pipeline.recipe import NamedRecipe, Recipe
 from duologue.pipeline.run_folder import RunFolder, read_json, replace_folder, write_json
 from duologue.runtime import Machine, keep_freed_memory, measure_machine, seed_everything
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
-from duologue.training.cost import GIB, MemoryEstimate, memory_bytes
+from duologue.training.cost import MemoryEstimate
 from duologue.training.loop import Hooks, Stage, Trainer
 from duologue.training.metrics import plot_loss
 from duologue.transformer.lora import add_lora, merge_lora, save_adapter
@@ -48,6 +48,7 @@ StageName = Literal["pretraining", "finetuning"]
 STAGES: tuple[StageName, ...] = ("pretraining", "finetuning")
 FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
 NO_REPLIES = "nothing to learn from: no dialogue has an assistant turn; expected rows with a reply by the assistant"
+LONGEST_ROW = 1024  # unless the recipe asks for more: attention costs the square of it
 # What may differ when a checkpoint is continued, since no weight depends on it.
 FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints")
 
@@ -205,8 +206,7 @@ class Pipeline:
             self.display.note(f"{name}: too few dialogues to keep any back, so it trains to its end")
         rows = f"{packing.num_rows:,} rows of {packing.sequence_length}, {packing.fill:.1%} full"
         self.display.note(f"{name}: {shards.manifest.num_tokens / 1e6:.1f} M tokens in {rows}")
-        here = f"here are {memory_bytes(self.machine) / GIB:.1f}"
-        self.display.note(f"{name}: needs about {plan.memory} of memory; {here}")
+        self.display.note(f"{name}: {describe_memory(plan.memory, self.machine)}")
         if packing.num_dropped:
             too_long = f"longer than {packing.sequence_length} tokens with their question"
             self.display.note(f"{packing.num_dropped:,} replies are {too_long} and left out")
@@ -242,7 +242,7 @@ class Pipeline:
         start = self._start(name)
         shape = read_config(start)[0] if start else self.recipe.transformer
         context = shape.max_position_embeddings
-        length = config.sequence_length or min(context, config.batch_tokens)
+        length = config.sequence_length or min(context, config.batch_tokens, LONGEST_ROW)
         if length > context:
             raise ConfigError(f"{name}.sequence_length: is {length}; the model's context is {context}: raise "
                               "transformer.max_position_embeddings")  # fmt: skip

@@ -15,7 +15,7 @@ class StageConfig:
     minutes: Annotated[float, "wall-clock of the stage, from its start to its saved model; 0 = go by steps"] = 0.0
     steps: Annotated[int, "optimiser steps; 0 = go by minutes or epochs"] = 0
     epochs: Annotated[float, "passes over the data: the length without minutes and steps"] = 4
-    sequence_length: Annotated[int, "tokens in a row; 0 = the model's context"] = 0
+    sequence_length: Annotated[int, "tokens in a row; 0 = the model's context, 1024 at most"] = 0
     batch_tokens: Annotated[int, "tokens in an optimiser step"] = 8192
     micro_batch_tokens: Annotated[int, "tokens that go through the model at once; 0 = the whole batch"] = 0
     learning_rate: Annotated[float, "peak rate for the blocks' matrices (Muon; LoRA's factors: AdamW)"] = 0.01

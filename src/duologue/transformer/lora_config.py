@@ -15,7 +15,7 @@ Target = Literal["all", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up
 class LoRAConfig:
     """LoRA for fine-tuning, in PEFT's names. Pretraining trains all weights, whatever stands here."""
 
-    rank: Annotated[int, "rank of what fine-tuning adds to each matrix; 0 = fine-tune all weights, without LoRA"] = 0
+    rank: Annotated[int, "rank of what fine-tuning adds to each matrix; 0 = all weights, as in pretraining"] = 0
     alpha: Annotated[int, "what is added is multiplied by alpha / rank"] = 32
     targets: Annotated[tuple[Target, ...], "the blocks' matrices that are added to, such as q_proj,v_proj"] = ("all",)
 
