@@ -43,7 +43,7 @@ SKILLS: dict[str, tuple[Draw, float]] = {
     "facts": (facts.draw, 1.6),
     "clarification": (clarification.draw, 0.7),
     "declining": (declining.draw, 0.7),
-    "identity": (identity.draw, 0.5),
+    "identity": (identity.draw, 0.7),
     "correction": (correction.draw, 0.8),
     "greeting": (greeting.draw, 0.5),
 }

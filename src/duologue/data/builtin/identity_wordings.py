@@ -23,7 +23,7 @@ OPENINGS: dict[Language, tuple[str, ...]] = {
     "en": (
         "", "", "Hey, ", "Hi! ", "Hello! ", "Excuse me, ", "So, ", "By the way, ", "OK, ", "One more thing: ", "Um, ",
     ),
-    "zh": ("", "", "你好，", "嗨，", "对了，", "打扰一下，", "喂，", "好奇问一下，", "话说，", "哎，", "小对，"),
+    "zh": ("", "", "你好，", "你好！", "您好！", "嗨，", "对了，", "打扰一下，", "喂，", "好奇问一下，", "话说，", "哎，", "小对，"),
 }
 QUESTION_ENDINGS: dict[Language, tuple[str, ...]] = {
     "en": ("?", "?", ", please?", ", Duologue?", "? I am curious.", "? Just asking.", "? I would like to know."),
