@@ -19,8 +19,8 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``quickstart``."""
-    help_text = "minutes until the chat, about (default: 11)"
-    parser.add_argument("--minutes", type=float, default=11.0, metavar="M", help=help_text)
+    help_text = "minutes until the chat, about (default: 10.5)"
+    parser.add_argument("--minutes", type=float, default=10.5, metavar="M", help=help_text)
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/quickstart)")
     parser.add_argument("--no-serve", action="store_true", help="stop after the report: no chat")
 
