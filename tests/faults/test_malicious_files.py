@@ -31,6 +31,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from duologue.errors import DataError, DuologueError, ModelFolderError
 from duologue.hub.gguf_header import read_gguf_header
 from duologue.hub.inspection import inspect_model
+from duologue.hub.resolve import resolve_model
 from duologue.tokenizer.template_guard import check_template, render_template
 from duologue.transformer.safetensors_header import read_safetensors_header
 
@@ -704,11 +705,38 @@ def test_a_long_conversation_is_within_the_allowance() -> None:
         assert len(render_template(source, messages=dialogue, add_generation_prompt=True, eos_token="", bos_token=""))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["chat", "MODEL", "-p", "hi"],
+        ["generate", "MODEL", "--input", "-"],
+        ["evaluate", "MODEL", "--data", "DATA"],
+        ["export", "gguf", "MODEL"],
+        ["export", "check", "MODEL"],
+        ["finetune", "tiny", "--init", "MODEL"],
+        ["up", "tiny", "--init", "MODEL"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_every_verb_looks_before_it_loads_torch(tmp_path: Path, words: list[str]) -> None:
+    model = folder(tmp_path / "model", {"config.json": {**CONFIG, "auto_map": {"AutoModel": "evil.Model"}}})
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}))
+    given = [{"MODEL": str(model), "DATA": str(data)}.get(word, word) for word in words]
+    code = "import sys; from duologue.cli.main import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run([sys.executable, "-c", code, *given], cwd=tmp_path, env=environment, input="",
+                          capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
+    assert done.stdout.split() == ["1", "False"], done.stderr
+    assert "auto_map" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_model_folder_passes(model_folder: Path) -> None:
     inspect_model(model_folder)
     (model_folder / "modeling.py").write_text("raise SystemExit")
     (model_folder / "training_args.bin").write_bytes(pickle.dumps(7))
-    inspect_model(model_folder)
+    assert resolve_model(str(model_folder)) == model_folder
 
 
 def test_shards_and_templates_of_several_names_pass(tmp_path: Path) -> None:
@@ -722,7 +750,8 @@ def test_shards_and_templates_of_several_names_pass(tmp_path: Path) -> None:
         "chat_template.jinja": LLAMA,
         "config.json": {**CONFIG, "auto_map": None, "trust_remote_code": False},
     }
-    inspect_model(folder(tmp_path / "model", files))
+    model = folder(tmp_path / "model", files)
+    assert resolve_model(str(model)) == model
 
 
 def test_snapshot_of_a_hub_is_made_of_links(tmp_path: Path) -> None:
@@ -731,7 +760,7 @@ def test_snapshot_of_a_hub_is_made_of_links(tmp_path: Path) -> None:
     snapshot.mkdir(parents=True)
     for file in blobs.iterdir():
         (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
-    inspect_model(snapshot)
+    assert resolve_model(str(snapshot)) == snapshot
 
 
 def test_safetensors_alone_is_told_from_a_model(tmp_path: Path) -> None:

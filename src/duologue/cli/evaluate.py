@@ -32,14 +32,15 @@ def run(arguments: argparse.Namespace) -> object:
 
     from duologue.data.quarantine import Quarantine
     from duologue.data.sources import checked_paths
-    from duologue.evaluation.evaluation import evaluate
-    from duologue.evaluation.items import read_rows
-    from duologue.evaluation.report import render_evaluation
 
     limit = arguments.limit
     require(limit is None or limit >= 1, "--limit", limit, "1 or more")
     paths, quarantine = checked_paths(arguments.data), Quarantine()  # before the model is loaded
     engine = load_engine(arguments)
+    from duologue.evaluation.evaluation import evaluate
+    from duologue.evaluation.items import read_rows
+    from duologue.evaluation.report import render_evaluation
+
     console = Console(stderr=True, highlight=False)
     with console.status("reading") as status:
         rows = islice(read_rows(paths, quarantine), limit)

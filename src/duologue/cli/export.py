@@ -34,11 +34,12 @@ def run(arguments: argparse.Namespace) -> object:
 
 
 def _gguf(arguments: argparse.Namespace) -> dict[str, object]:
-    from duologue.hub.gguf_out import export_gguf
     from duologue.hub.resolve import resolve_model
+
+    folder = resolve_model(arguments.model)  # looked through before torch is loaded
+    from duologue.hub.gguf_out import export_gguf
     from duologue.pipeline.display import Display
 
-    folder = resolve_model(arguments.model)
     target = arguments.to or Path(f"{Path(arguments.model).name}-{arguments.precision}.gguf")
     display = Display()
     with display.counting("tensors packed") as count:
@@ -48,11 +49,13 @@ def _gguf(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def _check(arguments: argparse.Namespace) -> object:
-    from duologue.hub.folder_check import Outcome, check_folder
     from duologue.hub.resolve import resolve_model
+
+    folder = resolve_model(arguments.model)
+    from duologue.hub.folder_check import Outcome, check_folder
     from duologue.pipeline.display import Display
 
-    folder, display, findings = resolve_model(arguments.model), Display(), []
+    display, findings = Display(), []
     for finding in check_folder(folder):
         display.note(f"{finding.outcome:<8}{finding.check}: {finding.detail}")
         findings.append(finding)

@@ -10,10 +10,10 @@ from duologue.cli.recipe_arguments import open_pipeline
 
 def train_one(arguments: argparse.Namespace, stage: Literal["pretraining", "finetuning"]) -> dict[str, object]:
     """Trains the stage, or shows its plan; gives its model folder."""
-    from duologue.pipeline.plan import show_plan
-
     pipeline = open_pipeline(arguments, stage=stage)
     if arguments.dry_run:
+        from duologue.pipeline.plan import show_plan
+
         return show_plan(pipeline, [stage])
     pipeline.describe()
     model = pipeline.pretrain() if stage == "pretraining" else pipeline.finetune()

@@ -37,15 +37,17 @@ def add_recipe_arguments(parser: argparse.ArgumentParser, *, stage: str | None =
 def open_pipeline(arguments: argparse.Namespace, *, stage: str | None = None) -> Pipeline:
     """The recipe with all flags laid over it, and its run folder."""
     from duologue.hub.resolve import resolve_model
+
+    init = getattr(arguments, "init", None)
+    start = resolve_model(init) if init else None  # looked through before torch is loaded
     from duologue.pipeline.display import Display
     from duologue.pipeline.recipe import load_recipe
     from duologue.pipeline.run_folder import RunFolder
     from duologue.pipeline.stages import Pipeline
 
     named = load_recipe(arguments.recipe, _flags(arguments, stage))
-    init = getattr(arguments, "init", None)
     run = RunFolder.of(named, arguments.out)
-    return Pipeline(named, run, Display(), init=resolve_model(init) if init else None)
+    return Pipeline(named, run, Display(), init=start)
 
 
 def _flags(arguments: argparse.Namespace, stage: str | None) -> dict[str, Any]:

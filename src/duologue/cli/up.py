@@ -25,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, object]:
     """Runs the stages; gives the model folder and bits per byte before and after each."""
+    pipeline = open_pipeline(arguments)
     from duologue.pipeline.plan import show_plan
     from duologue.pipeline.stages import STAGES
     from duologue.pipeline.up import run_all
 
-    pipeline = open_pipeline(arguments)
     if arguments.dry_run:
         return show_plan(pipeline, STAGES)
     return run_all(pipeline)
