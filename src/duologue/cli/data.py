@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for one in (check, show):
         one.add_argument("files", nargs="+", metavar="FILES", help=".jsonl, .json, .csv, .tsv, .txt; also packed")
     show.add_argument("--index", type=int, default=0, metavar="N", help="which row, counted from 0 (default 0)")
-    show.add_argument("--model", metavar="MODEL", help="a model, by folder or name: paint by its tokens")
+    show.add_argument("--model", metavar="MODEL", help="a model folder: paint by its tokens")
 
 
 def run(arguments: argparse.Namespace) -> object:
@@ -62,7 +62,6 @@ def _show(arguments: argparse.Namespace) -> object:
     from duologue.data.quarantine import Quarantine
     from duologue.data.report import render_spans
     from duologue.data.sources import checked_paths, read_numbered_rows
-    from duologue.hub.resolve import resolve_model
     from duologue.tokenizer.tokenizer import Tokenizer
 
     if arguments.index < 0:
@@ -71,7 +70,7 @@ def _show(arguments: argparse.Namespace) -> object:
     found = next(itertools.islice(rows, arguments.index, None), None)
     if found is None:
         raise UsageError(f"--index is {arguments.index}, but there are not so many rows; see duologue data check")
-    tokenizer = Tokenizer.from_pretrained(resolve_model(arguments.model)) if arguments.model else None
+    tokenizer = Tokenizer.from_pretrained(arguments.model) if arguments.model else None
     spans = spans_by_message(found.row) if tokenizer is None else spans_by_token(found.row, tokenizer)
     console = Console(stderr=True, highlight=False)
     console.print(f"{found.path}:{found.line_number}", style="bold", markup=False)
