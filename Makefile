@@ -51,5 +51,5 @@ setup: .venv/.tests  ## install all that the tests need, and stop
 
 .venv/.soak: .venv/.tests
 	@echo "building llama.cpp for Python (some minutes, once)"
-	@$(INSTALL) '.[llamacpp]'
+	@$(INSTALL) --no-build-isolation --editable '.[llamacpp]'
 	@touch $@

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from duologue.conversation import Conversation, Message, Role
     from duologue.errors import (
+        BusyError,
+        ClosedError,
         ConfigError,
         ContextLengthError,
         DataError,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         RunFolderError,
         UsageError,
     )
+    from duologue.generation.async_engine import AsyncEngine
     from duologue.generation.config import GenerationConfig
     from duologue.generation.engine import Engine
     from duologue.tokenizer.tokenizer import Tokenizer
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncEngine",
+    "BusyError",
+    "ClosedError",
     "ConfigError",
     "ContextLengthError",
     "Conversation",
@@ -48,6 +54,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncEngine": "duologue.generation.async_engine",
     "Conversation": "duologue.conversation",
     "Engine": "duologue.generation.engine",
     "GenerationConfig": "duologue.generation.config",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import tomllib
 import types
 import typing
@@ -137,7 +138,8 @@ def describe(kind: Any) -> str:
     if origin is typing.Literal:
         return "one of " + ", ".join(str(choice).lower() for choice in typing.get_args(kind))
     if origin is tuple:
-        return f"a list, each {describe(typing.get_args(kind)[0])}"
+        kinds = typing.get_args(kind)
+        return f"a list, each {describe(kinds[0])}" if kinds[-1] is ... else " and ".join(map(describe, kinds))
     if origin in (typing.Union, types.UnionType):
         return " or ".join(describe(option) for option in typing.get_args(kind) if option is not type(None))
     return words.get(kind, getattr(kind, "__name__", str(kind)))
@@ -178,15 +180,22 @@ def _convert_to(value: Any, kind: Any) -> Any:
                 return choice
         raise ValueError
     if origin is tuple:
-        items = value.split(",") if isinstance(value, str) else value
-        if not isinstance(items, list | tuple):
-            raise TypeError
-        return tuple(_convert_to(item, typing.get_args(kind)[0]) for item in items)
+        return _convert_to_tuple(value, typing.get_args(kind))
     if kind is type(None):
         if value is None or (isinstance(value, str) and value.lower() == "none"):
             return None
         raise ValueError
     return _convert_scalar(value, kind)
+
+
+def _convert_to_tuple(value: Any, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A list of one kind, or one item of each kind; text is JSON where it begins like it, else separated by commas."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.startswith("[") else value.split(",")
+    if not isinstance(value, list | tuple):
+        raise TypeError
+    kinds = (kinds[0],) * len(value) if kinds[-1] is ... else kinds
+    return tuple(_convert_to(item, kind) for item, kind in zip(value, kinds, strict=True))
 
 
 def _convert_scalar(value: Any, kind: Any) -> Any:

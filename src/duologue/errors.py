@@ -8,7 +8,9 @@
     ├── ContextLengthError  (ValueError)         more tokens than the model can see
     ├── HubError            (RuntimeError)       a model cannot be had from where it was looked for
     ├── RunFolderError      (RuntimeError)       a run folder cannot be written or resumed
-    └── NumericalError      (ArithmeticError)    a loss or a logit is not finite
+    ├── NumericalError      (ArithmeticError)    a loss or a logit is not finite
+    ├── BusyError           (RuntimeError)       too many requests wait already
+    └── ClosedError         (RuntimeError)       what was asked is closed
 
 A message is one line. It says where, what was found, what was expected and what to do.
 """
@@ -54,3 +56,11 @@ class RunFolderError(DuologueError, RuntimeError):
 
 class NumericalError(DuologueError, ArithmeticError):
     """A loss, a gradient or a logit is not a finite number."""
+
+
+class BusyError(DuologueError, RuntimeError):
+    """Too many requests wait already; a later one may be taken."""
+
+
+class ClosedError(DuologueError, RuntimeError):
+    """What was asked is closed, or was closed before it could answer."""

@@ -1,7 +1,9 @@
 """``generate``, ``score`` and ``chat`` as they are called, on a model folder with random weights."""
 
 import io
+import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +67,49 @@ def test_several_replies_by_seed(run_folder: Path, tmp_path: Path, capsys: pytes
     assert found[0] == found[1] != found[2]
     assert len(found[0]) == 3
     assert [choice["score"] for choice in found[0]] == sorted((c["score"] for c in found[0]), reverse=True)
+
+
+def test_flags_that_change_scores_do_what_they_say(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = write_rows(tmp_path / "in.jsonl", HELLO)
+
+    def ids(*flags: str) -> list[int]:
+        assert main(["generate", str(run_folder), "--input", name, "--max-new-tokens", "8", *flags]) == 0
+        return json.loads(capsys.readouterr().out)["choices"][0]["token_ids"]
+
+    plain = ids()
+    first, second = plain[:2]
+    assert first not in ids("--suppress-tokens", f"{first},{second}")
+    assert second not in ids("--suppress-tokens", f"{first},{second}")
+    without_run = ids("--bad-words-ids", f"{first},{second}")
+    assert without_run[0] == first
+    assert (first, second) not in itertools.pairwise(without_run)
+    assert ids("--sequence-bias", f"[[[{first}],-100.0]]")[0] != first
+    assert ids("--sequence-bias", "[[[40],100.0]]") == [40] * 8
+    searched = [ids("--num-beams", "3", "--early-stopping", word) for word in ("true", "false", "never")]
+    engine = Engine.from_pretrained(run_folder / "model")
+    for word, found in zip((True, False, "never"), searched, strict=True):
+        config = GenerationConfig(max_new_tokens=8, num_beams=3, early_stopping=word)
+        assert found == engine.generate(HELLO["messages"], config).sequences[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "pattern"),
+    [
+        (["--prefix", "I am "], r"I am .*"),
+        (["--choices", "yes, I am", "--choices", "不"], r"yes, I am|不"),
+        (["--regex", "[0-9]{3}-(cat|mat)"], r"[0-9]{3}-(cat|mat)"),
+        (["--regex", "(你好|谢谢)!", "--num-beams", "3"], r"(你好|谢谢)!"),
+    ],
+)
+def test_flags_that_bind_the_text_do_what_they_say(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], pattern: str
+) -> None:
+    name = write_rows(tmp_path / "in.jsonl", HELLO)
+    assert main(["generate", str(run_folder), "--input", name, "--max-new-tokens", "24", *flags]) == 0
+    text = json.loads(capsys.readouterr().out)["choices"][0]["text"]
+    assert re.fullmatch(pattern, text, flags=re.DOTALL), text
 
 
 def test_the_model_carries_both_sides_on(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,3 +206,18 @@ def test_chat_reads_a_pipe_as_one_conversation(
     expected = engine.generate(Conversation.of("hello", first["text"], "你好"), GenerationConfig(max_new_tokens=6))
     assert second["text"] == expected.texts[0]
     assert second["stats"]["cached_tokens"] >= first["stats"]["prompt_tokens"]
+
+
+def test_chat_tells_the_likeliest_tokens(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["chat", str(run_folder), "-p", "hello", "--max-new-tokens", "4", "--top", "3", "--num-beams", "2"]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    for token in told["logprobs"]:
+        assert [top["logprob"] for top in token["top_logprobs"]] == sorted(
+            (top["logprob"] for top in token["top_logprobs"]), reverse=True
+        )
+        assert len(token["top_logprobs"]) == 3
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.out == told["text"] + "\n"
+    assert len(said.err.splitlines()) == 1 + len(told["logprobs"])

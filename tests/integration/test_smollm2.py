@@ -31,6 +31,7 @@ from duologue.tokenizer.tokenizer import Tokenizer
 NAME = "smollm2-135m"
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 NUM_PROMPTS, NUM_TEXTS, REPLY_TOKENS = 50, 1_000, 24
+NUM_BEAM_PROMPTS, BEAM_TIE = 10, 1e-3
 TIE = 0.02  # of a logit: two most probable tokens nearer than this may change places between two engines
 
 
@@ -110,6 +111,28 @@ def test_greedy_replies_are_those_of_transformers(gguf_file: Path, folder: Path)
         options = {"max_new_tokens": REPLY_TOKENS, "do_sample": False, "eos_token_id": engine.tokenizer.end_of_turn_id}
         reply = theirs.generate(torch.tensor([ids]), pad_token_id=engine.tokenizer.end_of_text_id, **options)
         assert ours == reply[0, len(ids) :].tolist(), row
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+def test_beams_are_those_of_transformers(gguf_file: Path, folder: Path, length_penalty: float) -> None:
+    theirs, engine = _transformers_model(gguf_file), Engine.from_pretrained(folder, max_slots=4096)
+    options = {"num_beams": 4, "num_return_sequences": 4, "length_penalty": length_penalty}
+    options["max_new_tokens"] = REPLY_TOKENS
+    ends = {"eos_token_id": engine.tokenizer.end_of_turn_id, "pad_token_id": engine.tokenizer.end_of_text_id}
+    num_ties = 0
+    for row in _prompts()[:NUM_BEAM_PROMPTS]:
+        ids = encode_prompt(engine.tokenizer, row)
+        ours = engine.generate(ids, GenerationConfig(**options))
+        found = theirs.generate(torch.tensor([ids]), do_sample=False, return_dict_in_generate=True, output_scores=True,
+                                **options, **ends)  # fmt: skip
+        lengths = (found.beam_indices >= 0).sum(dim=1).tolist()
+        replies = found.sequences[:, len(ids) :].tolist()
+        # Replies nearer than this may change places between two engines; their scores may not.
+        assert ours.sequences_scores == pytest.approx(found.sequences_scores.tolist(), abs=BEAM_TIE), row
+        num_ties += ours.sequences != [reply[:length] for reply, length in zip(replies, lengths, strict=True)]
+    print(f"length_penalty {length_penalty}: {num_ties} of {NUM_BEAM_PROMPTS} prompts with a tie")
+    assert num_ties <= 1
 
 
 @pytest.mark.soak

@@ -87,7 +87,7 @@ def test_fine_tuning_with_lora(
     data = write_dialogues(tmp_path / "mine.jsonl", dialogues[:60])
     words = ["finetune", "tiny", "--init", "runs/tiny", "--data", str(data), "--lora.rank", "4", "--out", "tuned"]
     capsys.readouterr()
-    assert main([*words, "--steps", "3", "--finetuning.learning_rate", "0.1"]) == 0
+    assert main([*words, "--steps", "3", "--lora.learning_rate", "0.1"]) == 0
     said = capsys.readouterr().err
     assert "finetuning: needs about 0." in said
     base, tuned = load_transformer("runs/tiny/model"), load_transformer("tuned/finetuning/model")
@@ -98,10 +98,10 @@ def test_fine_tuning_with_lora(
         expected = weight if factors[0] is None else weight + 32 / 4 * factors[0] @ factors[1]
         torch.testing.assert_close(tuned.state_dict()[name], expected, atol=1e-6, rtol=1e-6)
     assert "| LoRA | rank 4, alpha 32, on q_proj" in Path("tuned/finetuning/model/README.md").read_text()
-    assert main([*words, "--steps", "3", "--finetuning.learning_rate", "0.1"]) == 0
+    assert main([*words, "--steps", "3", "--lora.learning_rate", "0.1"]) == 0
     assert "finetuning: done already" in capsys.readouterr().err
     assert "a finished stage with another lora" in fails(
-        capsys, *words, "--steps", "3", "--finetuning.learning_rate", "0.1", "--lora.alpha", "8"
+        capsys, *words, "--steps", "3", "--lora.learning_rate", "0.1", "--lora.alpha", "8"
     )
 
 

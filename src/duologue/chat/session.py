@@ -35,10 +35,11 @@ class ChatSession:
         self._start = Conversation(() if system is None else (Message(Role.SYSTEM, _checked(system)),))
         self.conversation = self._start
 
-    def say(self, text: str) -> Generator[TurnsDropped | Event, None, None]:
+    def say(self, text: str, *, tells_beams: bool = False) -> Generator[TurnsDropped | Event, None, None]:
         """The reply to a message, as events; the turn is part of the conversation once the reply is complete.
 
-        Closing the iterator stops the reply and keeps what was said of it; an error leaves all as it was.
+        Closing the iterator stops the reply and keeps what was said of it; an error leaves all as it was. With
+        ``tells_beams`` a beam search tells its whole tree too.
 
         Raises:
             ContextLengthError: the message is too long on its own; raised at the call.
@@ -46,7 +47,7 @@ class ChatSession:
         asked = self.conversation.says(Role.USER, _checked(text))
         length, room = self.engine.context_length, self.config.max_new_tokens
         window = fit_window(self.engine.tokenizer, asked, context_length=length, max_new_tokens=room)
-        return self._reply(window, self.engine.stream(window.conversation, self.config))
+        return self._reply(window, self.engine.stream(window.conversation, self.config, tells_beams=tells_beams))
 
     def undo(self) -> bool:
         """Takes the last message and its reply back; false where there is none."""
@@ -71,7 +72,7 @@ class ChatSession:
                 said.append(event.text)
                 yield event
         except (GeneratorExit, KeyboardInterrupt):
-            if said:
+            if any(said):  # a search tells much before it says a word
                 self._keep(window, said)
             raise
         finally:

@@ -17,6 +17,8 @@ examples:
   duologue chat runs/quickstart
   duologue chat runs/quickstart -p "Hello, who are you?"
   duologue chat runs/quickstart --system "You answer briefly." --temperature 0
+  duologue chat runs/quickstart --num-beams 4     the search is shown as it goes on; /beams lists what it found
+  duologue chat runs/quickstart --top 5           after each reply, the likeliest tokens of each place
   printf 'My name is Ada.\\nWhat is my name?\\n' | duologue chat runs/quickstart
 """
 
@@ -26,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("-p", "--prompt", metavar="TEXT", help="answer this one message and leave")
     parser.add_argument("--system", metavar="TEXT", help="a system message at the head of the conversation")
+    top = "the N likeliest tokens of each place, with their probabilities (another name of --logprobs)"
+    parser.add_argument("--top", dest="logprobs", default=argparse.SUPPRESS, metavar="N", help=top)
     add_generation_flags(parser)
 
 
@@ -46,8 +50,10 @@ def run(arguments: argparse.Namespace) -> object | None:
 
 
 def _answer(session: ChatSession, text: str) -> dict[str, Any]:
+    from duologue.chat.alternatives import tokens_to_json
     from duologue.chat.terminal import print_reply
 
-    finish = print_reply(session, text)
-    reply = session.conversation.messages[-1].content
-    return {"text": reply, "finish_reason": finish and str(finish.reason), "stats": finish and finish.stats}
+    reply = print_reply(session, text)
+    said, finish = session.conversation.messages[-1].content, reply.finish
+    found = {"text": said, "finish_reason": finish and str(finish.reason), "stats": finish and finish.stats}
+    return found | ({"logprobs": tokens_to_json(reply)} if session.config.logprobs else {})

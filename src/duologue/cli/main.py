@@ -30,7 +30,7 @@ class Verb(NamedTuple):
 
 
 WHOLE, STAGE, MODEL = "From dialogues to a chat", "One stage after the other", "With a trained model"
-ELSEWHERE = "From elsewhere and to elsewhere"
+ELSEWHERE, MACHINE = "From elsewhere and to elsewhere", "This machine"
 VERBS = {
     "quickstart": Verb("duologue.cli.quickstart", WHOLE, "train on the built-in corpus, see how good it is, then chat"),
     "up": Verb("duologue.cli.up", WHOLE, "all stages of a recipe, on your own dialogues or others"),
@@ -45,6 +45,7 @@ VERBS = {
     "pull": Verb("duologue.cli.pull", ELSEWHERE, "fetch a real pretrained model"),
     "models": Verb("duologue.cli.models", ELSEWHERE, "list the models that are here"),
     "export": Verb("duologue.cli.export", ELSEWHERE, "take a model to other engines, and prove that it is the same"),
+    "bench": Verb("duologue.cli.bench", MACHINE, "measure how fast a model replies here"),
 }
 
 EXAMPLES = """\

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from duologue.config import did_you_mean
@@ -13,11 +13,32 @@ if TYPE_CHECKING:
     from duologue.cli.main import VerbModule
 
 
+class HelpPage(argparse.RawDescriptionHelpFormatter):
+    """A help page that begins with what a call needs; what may be left out stands in the list below."""
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        """Adds the line ``usage: duologue generate MODEL --input FILE [flags]``."""
+        words = [self._prog.replace("%", "%%")]
+        for action in sorted(actions, key=lambda action: bool(action.option_strings)):
+            if action.required or not action.option_strings:
+                value = self._format_args(action, self._get_default_metavar_for_positional(action))
+                words += [*action.option_strings[-1:], value]
+        if prefix is None:  # with a prefix argparse asks for the words that stand before a second word
+            words.append("[flags]")
+        super().add_usage(" ".join(words), [], [], prefix)
+
+
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser that raises UsageError instead of printing its usage and leaving."""
 
     def __init__(self, **options: Any) -> None:
-        options = {"formatter_class": argparse.RawDescriptionHelpFormatter} | options
+        options = {"formatter_class": HelpPage} | options
         super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:

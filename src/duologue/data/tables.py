@@ -81,7 +81,10 @@ def _row(values: list[str], columns: list[str]) -> Any:
 def _read_header(header: str, preferred: str) -> tuple[str, list[str]] | None:
     """The delimiter with which the header names known columns, and these; "" for a column that is not needed."""
     for delimiter in dict.fromkeys((preferred, *DELIMITERS)):
-        names = [name.strip().casefold() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        try:
+            names = [name.strip().casefold() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        except csv.Error:
+            continue  # a carriage return in the middle of a line
         wanted = pair_names(names) or (("text",) if "text" in names else ())
         if wanted:
             kept = {*wanted, *INPUT_NAMES, *SYSTEM_NAMES, *LABELS}

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from duologue.conversation import Conversation, Role
 from duologue.errors import ConfigError
-from duologue.generation.batch import Batch
 from duologue.generation.config import GenerationConfig, read_generation_config, read_generation_file
 from duologue.generation.events import Event, GenerationOutput
 from duologue.generation.kv_arena import KVArena
+from duologue.generation.logits import check_token_settings
 from duologue.generation.prefix_cache import PrefixCache
 from duologue.generation.prompt import Prompt, check_ids, check_length, encode, read_prompt
-from duologue.generation.request import Request
-from duologue.generation.rows import MAX_ROWS
-from duologue.generation.scoring import CandidateScore, num_slots_for, score_candidates
+from duologue.generation.reply import Task
+from duologue.generation.request import RESERVE, Request
+from duologue.generation.sampling import fresh_seed, stream_of
+from duologue.generation.scheduler import MAX_REPLYING, Scheduler
+from duologue.generation.scoring import CandidateScore, num_slots_for
+from duologue.generation.token_tree import TokenTree
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.transformer.model import Transformer
 from duologue.transformer.weights import load_transformer
 
+if TYPE_CHECKING:
+    from duologue.generation.constraints import Constraint
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-MAX_LANES = 64  # rows of one step in a batch
+NUM_CONSTRAINTS = 16  # compiled ones that are kept
 ARENA_BYTES = 2 * 2**30  # most memory for keys and values, unless max_slots says otherwise
-SPARE_SLOTS = 256  # lanes are rounded up to this, so that the next turn often finds room in the same one
 
 
 class Engine:
@@ -40,6 +46,7 @@ class Engine:
         eos_token_ids: Sequence[int] = (),
         generation_config: GenerationConfig | None = None,
         max_slots: int | None = None,
+        deterministic: bool = False,
     ) -> None:
         """An engine over a model that is in memory.
 
@@ -49,6 +56,7 @@ class Engine:
             eos_token_ids: tokens that end a reply; a dialogue's turn ends with its end-of-turn token in any case.
             generation_config: what the model's maker recommends; only kept, see ``generation_config``.
             max_slots: tokens whose keys and values are in memory at once, over all that runs and is kept.
+            deterministic: a request gives the same bits whatever else runs, was read before or is kept; slower.
         """
         self.model, self.tokenizer = model, tokenizer
         self.generation_config = generation_config or GenerationConfig()
@@ -58,10 +66,18 @@ class Engine:
         slots = _default_slots(model) if max_slots is None else max_slots
         self.arena = KVArena(model.config, num_slots=slots, dtype=weight.dtype, device=weight.device)
         self._prefixes = PrefixCache(self.arena)
+        self._constraints: dict[Hashable, Constraint | None] = {}
+        self.scheduler = Scheduler(model, self._prefixes, deterministic=deterministic)
 
     @classmethod
     def from_pretrained(
-        cls, model: Path | str, device: str = "cpu", dtype: str = "float32", *, max_slots: int | None = None
+        cls,
+        model: Path | str,
+        device: str = "cpu",
+        dtype: str = "float32",
+        *,
+        max_slots: int | None = None,
+        deterministic: bool = False,
     ) -> Engine:
         """The engine of a model folder.
 
@@ -75,7 +91,8 @@ class Engine:
         config = read_generation_config(folder)
         ends = _end_ids(folder)
         tokenizer = Tokenizer.from_pretrained(folder)
-        return cls(loaded, tokenizer, eos_token_ids=ends, generation_config=config, max_slots=max_slots)
+        return cls(loaded, tokenizer, eos_token_ids=ends, generation_config=config, max_slots=max_slots,
+                   deterministic=deterministic)  # fmt: skip
 
     @property
     def context_length(self) -> int:
@@ -88,20 +105,28 @@ class Engine:
         """Replies to a dialogue, or goes on from ids; what the config does not set is off.
 
         Raises:
-            ContextLengthError: the prompt leaves no room for a token.
+            ContextLengthError: the prompt leaves no room for a token, or takes more than the key-value memory.
             DataError: the prompt is neither messages nor ids of this model.
             NumericalError: the model gave something that is no number.
         """
-        request = self._request(prompt, config or GenerationConfig(), role)
+        request = self.request(prompt, config, role=role)
         for _ in self._run(request):
             pass
         return request.output()
 
     def stream(
-        self, prompt: Prompt, config: GenerationConfig | None = None, *, role: Role = Role.ASSISTANT
+        self,
+        prompt: Prompt,
+        config: GenerationConfig | None = None,
+        *,
+        role: Role = Role.ASSISTANT,
+        tells_beams: bool = False,
     ) -> Generator[Event, None, None]:
-        """The same as events, as they come; closing the iterator cancels. Errors as in ``generate``, at the call."""
-        return self._run(self._request(prompt, config or GenerationConfig(), role))
+        """The same as events, as they come; closing the iterator cancels. Errors as in ``generate``, at the call.
+
+        With ``tells_beams`` a beam search tells its whole tree too.
+        """
+        return self._run(self.request(prompt, config, role=role, tells_beams=tells_beams))
 
     def generate_batch(
         self,
@@ -110,17 +135,28 @@ class Engine:
         *,
         on_finished: Callable[[int], None] | None = None,
     ) -> list[GenerationOutput]:
-        """Replies to many prompts, up to 64 at once; each gets what it would get alone.
+        """Replies to many prompts, many at once; each gets what it would get alone.
 
         Args:
             prompts: dialogues or ids, in any order; the outputs come in the same order.
             config: for all of them.
             on_finished: told how many prompts are done, as it grows.
         """
-        config = config or GenerationConfig()
-        requests = [self._request(prompt, config, Role.ASSISTANT) for prompt in prompts]
-        if requests:
-            self._run_together(sorted(requests, key=lambda request: len(request.prompt_ids)), config, on_finished)
+        config = config or GenerationConfig()  # the same object for all, so that their tokens are chosen together
+        requests = [self.request(prompt, config, is_awaited=False) for prompt in prompts]
+        for request in sorted(requests, key=lambda request: request.width):
+            self.scheduler.submit(request)
+        num_done = 0
+        try:
+            while num_done < len(requests):
+                self.scheduler.step()
+                now_done = sum(request.is_over for request in requests)
+                if on_finished and now_done > num_done:
+                    on_finished(now_done)
+                num_done = now_done
+        finally:
+            for request in requests:
+                self.scheduler.cancel(request)
         return [request.output() for request in requests]
 
     def score(self, prompt: Prompt, candidates: Sequence[str | Sequence[int]]) -> list[CandidateScore]:
@@ -134,30 +170,67 @@ class Engine:
             return []
         check_length(len(ids), num_new=max(map(len, replies)), context_length=self.context_length)
         lane, num_ready = self._prefixes.lend(ids, width=num_slots_for(ids, replies))
+        is_sound = False
         try:
-            scores = score_candidates(self.model, lane, ids, replies, num_ready=num_ready)
-        except BaseException:
-            lane.free()
-            raise
-        self._prefixes.keep(ids, range(len(ids)), lane)
+            scores = self.scheduler.scorer.scores(TokenTree(lane, ids[:num_ready]), ids, replies)
+            is_sound = True
+        finally:
+            self._prefixes.keep(ids if is_sound else [], range(len(ids)), lane)
         return sorted(scores, key=lambda score: -score.sum_logprob)
 
     def check(self, prompt: Prompt, config: GenerationConfig | None = None) -> None:
         """Raises what ``generate`` would raise before it computes."""
-        self._request(prompt, config or GenerationConfig(), Role.ASSISTANT)
+        self.request(prompt, config)
 
     def forget(self) -> None:
         """Gives up all that was kept of earlier prompts."""
         self._prefixes.clear()
 
-    def _request(self, prompt: Prompt, config: GenerationConfig, role: Role) -> Request:
-        read = read_prompt(prompt)
+    def request(
+        self,
+        prompt: Prompt,
+        config: GenerationConfig | None = None,
+        *,
+        role: Role = Role.ASSISTANT,
+        tells_beams: bool = False,
+        is_awaited: bool = True,
+    ) -> Request:
+        """A checked request for the scheduler. Errors as in ``generate``."""
+        config, read = config or GenerationConfig(), read_prompt(prompt)
+        check_token_settings(config, self.model.vocab_size)
         ids = self._checked_ids(read, role)
         check_length(len(ids), num_new=1, context_length=self.context_length)
         ends = self.eos_token_ids
         if isinstance(read, Conversation):
             ends |= {self.tokenizer.end_of_turn_id}
-        return Request(ids, config, tokenizer=self.tokenizer, eos_token_ids=ends, context_length=self.context_length)
+        task = Task(
+            prompt_ids=ids,
+            config=config,
+            tokenizer=self.tokenizer,
+            vocab_size=self.model.vocab_size,
+            eos_token_ids=ends,
+            max_new_tokens=min(config.max_new_tokens, self.context_length - len(ids)),
+            chances=stream_of(fresh_seed() if config.seed is None else config.seed, ids),
+            constraint=self._constraint(config, ends),
+        )
+        request = Request(task, tells_beams=tells_beams, is_awaited=is_awaited)
+        if request.width > self.arena.num_slots:
+            raise self.arena.no_room(request.width)
+        return request
+
+    def _constraint(self, config: GenerationConfig, ends: frozenset[int]) -> Constraint | None:
+        if not config.is_constrained:
+            return None
+        from duologue.generation.constraints import compile_constraint
+
+        key = (config.prefix, config.choices, config.regex, ends)
+        if key not in self._constraints:
+            if len(self._constraints) >= NUM_CONSTRAINTS:
+                self._constraints.pop(next(iter(self._constraints)))
+            self._constraints[key] = compile_constraint(
+                config, self.tokenizer, vocab_size=self.model.vocab_size, eos_token_ids=ends
+            )
+        return self._constraints[key]
 
     def _checked_ids(self, prompt: Conversation | list[int], role: Role) -> list[int]:
         ids = encode(self.tokenizer, prompt, role)
@@ -172,64 +245,23 @@ class Engine:
         return ids
 
     def _run(self, request: Request) -> Generator[Event, None, None]:
-        """One request to its end; what was read stays for the next one, also where the caller stops early."""
-        rounded = -(-request.num_slots // SPARE_SLOTS) * SPARE_SLOTS
-        width = max(request.num_slots, min(rounded, self.arena.num_slots))
-        lane, request.num_ready = self._prefixes.lend(request.prompt_ids, width=width)
-        request.stats.cached_tokens = request.num_ready
-        is_sound = True
+        """One request to its end; others that were submitted move on with it."""
+        self.scheduler.submit(request)
         try:
-            batch = Batch(self.model, lane, request.config)
-            yield from batch.admit([request])
-            while request.live_replies:
-                yield from batch.step()
-        except Exception:  # closing the iterator and Ctrl-C are not among these
-            is_sound = False
-            raise
+            while not request.is_over:
+                self.scheduler.step()
+                while request.events:
+                    yield request.events.popleft()
+            if request.error is not None:
+                raise request.error
         finally:
-            request.cancel()
-            ids, slots = request.best_path() if is_sound else ([], [])
-            self._prefixes.keep(ids, slots, lane)
-
-    def _run_together(
-        self, waiting: list[Request], config: GenerationConfig, on_finished: Callable[[int], None] | None
-    ) -> None:
-        width = max(request.num_slots for request in waiting)
-        num_lanes = max(1, MAX_LANES // config.num_return_sequences)
-        num_lanes = max(1, min(num_lanes, len(waiting), self.arena.num_slots // width))
-        lanes = self._prefixes.lend_empty(num_lanes=num_lanes, width=width)
-        num_done, total = 0, len(waiting)
-        try:
-            batch = Batch(self.model, lanes, config)
-            while num_done < total:
-                while group := _next_group(waiting, batch):
-                    batch.admit(group)
-                    del waiting[: len(group)]
-                if any_finished := len(batch.take_finished()):
-                    num_done += any_finished
-                    if on_finished:
-                        on_finished(num_done)
-                elif batch.num_active:
-                    batch.step()
-        finally:
-            lanes.free()
-
-
-def _next_group(waiting: list[Request], batch: Batch) -> list[Request]:
-    """The requests to read in next: as many as fill one pass, and none while there is room for a few only."""
-    group: list[Request] = []
-    for request in waiting[: batch.num_free]:
-        if group and (len(group) + 1) * len(request.prompt_ids) > MAX_ROWS:
-            return group
-        group.append(request)
-    is_worth_it = len(group) == len(waiting) or not batch.num_active or batch.num_free > batch.num_active // 8
-    return group if is_worth_it else []
+            self.scheduler.cancel(request)
 
 
 def _default_slots(model: Transformer) -> int:
     config, weight = model.config, model.output_weight
     slot_bytes = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * weight.element_size()
-    return max(4 * SPARE_SLOTS, min((MAX_LANES + 2) * config.max_position_embeddings, ARENA_BYTES // slot_bytes))
+    return max(4 * RESERVE, min((MAX_REPLYING + 2) * config.max_position_embeddings, ARENA_BYTES // slot_bytes))
 
 
 def _check_place(device: str, dtype: str) -> None:

@@ -1,12 +1,14 @@
 """The one primitive: rows of tokens, where each is written, and what each may see.
 
-Reading a prompt, one reply, many replies, scoring: all are rows. There is no other way through the model here.
+Reading a prompt, one reply, many replies, beams, guesses, scoring: all are rows. There is no other way through the
+model here. Rows of several requests go through it together; each sees its own lane only.
 
-Shapes: R lanes, T rows of a lane, C slots of a lane, H query heads, K key-value heads, G = H/K, D head width, M width.
+Shapes: N rows, R lanes, T rows of a lane, C slots in use, H query heads, K key-value heads, D head width, M width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,85 +21,117 @@ from duologue.transformer.attention import AttendIn
 from duologue.transformer.model import Transformer
 
 MAX_ROWS = 512  # of one forward pass when a prompt is read: enough to fill a processor, little enough memory
+CLOSED = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Tokens to run through the model at once.
+    """Tokens of one lane to run through the model, T of them.
 
     Attributes:
-        input_ids: [R, T].
-        position_ids: [R, T], the place of each token in its own text.
-        slots: [R, T], where in its lane each token's key and value are written.
-        mask: [R or 1, T, C], added to the scores: 0 where a row may see a slot, -inf where not. A row sees at least
-            itself. C is as many slots as are in use, at most the width of the lanes.
+        lane: where their keys and values are kept.
+        token_ids: the tokens.
+        positions: the place of each in its own text.
+        slots: where in the lane each one's key and value are written.
+        mask: [T, C], added to the scores: 0 where a row may see a slot, -inf where not. A row sees at least itself.
+            C is as many slots as are in use, at most the width of the lane.
+        depths: for each slot, the place in its own text of what it holds.
     """
 
-    input_ids: Tensor
-    position_ids: Tensor
-    slots: Tensor
+    lane: Lanes
+    token_ids: Sequence[int]
+    positions: Sequence[int]
+    slots: Sequence[int]
     mask: Tensor
+    depths: Sequence[int] = ()
+
+    def __len__(self) -> int:
+        """T."""
+        return len(self.slots)
 
 
 @torch.inference_mode()
-def run_rows(model: Transformer, lanes: Lanes, rows: Rows) -> Tensor:
-    """What the last layer says of each row: [R, T, M]; writes the rows' keys and values into their slots."""
-    return model.hidden(rows.input_ids, rows.position_ids, attention_over_lanes(lanes, rows))
+def run_rows(model: Transformer, batch: Sequence[Rows]) -> Tensor:
+    """What the last layer says of each row, in order: [N, M]; writes the rows' keys and values into their slots."""
+    device = batch[0].mask.device
+    input_ids = torch.tensor([[token for rows in batch for token in rows.token_ids]], device=device)
+    positions = torch.tensor([[place for rows in batch for place in rows.positions]], device=device)
+    return model.hidden(input_ids, positions, attention_over_lanes(batch))[0]
 
 
-def attention_over_lanes(lanes: Lanes, rows: Rows) -> AttendIn:
+def attention_over_lanes(batch: Sequence[Rows]) -> AttendIn:
     """Writes each row's key and value into its slot, then lets the rows see the slots that their mask opens.
 
     The query heads that share a key-value head become rows of one product, so the cache is read once for all of them
     and is never repeated or moved.
     """
-    num_used = rows.mask.shape[-1]
-    written = _places(lanes, rows.slots)
-    mask_by_group: list[Tensor] = []  # made by the first layer, which knows how many query heads share a key
+    arena, device = batch[0].lane.arena, batch[0].mask.device
+    places_N = torch.tensor([rows.lane.start + slot for rows in batch for slot in rows.slots], device=device)
+    groups = [_Group.of(run) for run in _side_by_side(batch)]
+    lengths = [group.num_rows for group in groups]
+    masks: list[Tensor] = []  # made by the first layer, which knows how many query heads share a key
 
-    def attend(layer: int, q_RHTD: Tensor, k_RKTD: Tensor, v_RKTD: Tensor) -> Tensor:
-        R, H, T, D = q_RHTD.shape
-        K = k_RKTD.shape[1]
-        keys_RKCD, values_RKCD = lanes.keys(layer), lanes.values(layer)
-        keys_RKCD.view(-1, D).index_copy_(0, written, k_RKTD.reshape(-1, D))
-        values_RKCD.view(-1, D).index_copy_(0, written, v_RKTD.reshape(-1, D))
-        if not mask_by_group:
-            mask_by_group.append(_mask_for_groups(rows.mask, H // K).to(q_RHTD.dtype))
-        found = F.scaled_dot_product_attention(
-            q_RHTD.reshape(R, K, H // K * T, D),
-            keys_RKCD[:, :, :num_used],
-            values_RKCD[:, :, :num_used],
-            attn_mask=mask_by_group[0],
-        )
-        return found.reshape(R, H, T, D)
+    def attend(layer: int, q_1HND: Tensor, k_1KND: Tensor, v_1KND: Tensor) -> Tensor:
+        arena.write(layer, places_N, k_1KND[0].transpose(0, 1), v_1KND[0].transpose(0, 1))
+        if not masks:
+            shared = q_1HND.shape[1] // k_1KND.shape[1]
+            masks.extend(_mask_for_groups(group.mask.to(q_1HND.dtype), shared) for group in groups)
+        queries = q_1HND.split(lengths, dim=2)
+        found = [_attend(layer, *each) for each in zip(groups, masks, queries, strict=True)]
+        return torch.cat(found, dim=2) if len(found) > 1 else found[0]
 
     return lambda layer: partial(attend, layer)
 
 
-def closed_mask(*shape: int, device: torch.device | str) -> Tensor:
-    """A mask under which nothing is seen yet."""
-    return torch.full(shape, float("-inf"), device=device)
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Equally many rows of lanes that lie side by side; its mask is [R, T, C]."""
+
+    lanes: Lanes
+    mask: Tensor
+
+    @classmethod
+    def of(cls, run: Sequence[Rows]) -> _Group:
+        """The rows of neighbouring lanes as one."""
+        first, width = run[0].lane, max(rows.mask.shape[-1] for rows in run)
+        if len(run) == 1:
+            return cls(first, run[0].mask[None])
+        masks = [F.pad(rows.mask, (0, width - rows.mask.shape[-1]), value=CLOSED) for rows in run]
+        return cls(Lanes(first.arena, first.start, len(run), first.width), torch.stack(masks))
+
+    @property
+    def num_rows(self) -> int:
+        """R * T."""
+        return self.mask.shape[0] * self.mask.shape[1]
 
 
-def causal_rows(input_ids_RT: Tensor, *, first: int) -> Rows:
-    """Rows that follow ``first`` tokens already in their lanes: each sees all before it and itself."""
-    num_lanes, length = input_ids_RT.shape
-    places = torch.arange(first, first + length, device=input_ids_RT.device)
-    slots = torch.arange(first + length, device=input_ids_RT.device)
-    mask = closed_mask(1, length, first + length, device=input_ids_RT.device)
-    mask = mask.masked_fill(slots[None, None, :] <= places[None, :, None], 0.0)
-    every_lane = places.expand(num_lanes, length)
-    return Rows(input_ids_RT, every_lane, every_lane, mask)
+def _side_by_side(batch: Sequence[Rows]) -> list[list[Rows]]:
+    """Runs of lanes that are next to each other, equally wide, with equally many rows: one product for all of them."""
+    runs: list[list[Rows]] = []
+    for rows in batch:
+        if runs and _follows(runs[-1][-1], rows):
+            runs[-1].append(rows)
+        else:
+            runs.append([rows])
+    return runs
 
 
-def _places(lanes: Lanes, slots_RT: Tensor) -> Tensor:
-    """Where the rows' keys lie in the lanes' keys seen as [R * K * C, D]."""
-    heads = lanes.keys(0).shape[1]
-    lane = torch.arange(lanes.num_lanes, device=slots_RT.device)[:, None, None]
-    head = torch.arange(heads, device=slots_RT.device)[None, :, None]
-    return ((lane * heads + head) * lanes.width + slots_RT[:, None, :]).flatten()
+def _follows(before: Rows, rows: Rows) -> bool:
+    a, b = before.lane, rows.lane
+    return b.start == a.start + a.width and b.width == a.width and len(rows) == len(before)
 
 
-def _mask_for_groups(mask_RTC: Tensor, groups: int) -> Tensor:
-    """[R, T, C] -> [R, 1, G * T, C], the same for each query head of a group."""
-    return mask_RTC[:, None].repeat(1, 1, groups, 1) if groups > 1 else mask_RTC[:, None]
+def _attend(layer: int, group: _Group, mask_R1QC: Tensor, q_1HND: Tensor) -> Tensor:
+    """What the rows of one group find, [1, H, R * T, D]."""
+    (R, T, C), (_, H, _, D) = group.mask.shape, q_1HND.shape
+    keys_RKCD, values_RKCD = group.lanes.keys(layer), group.lanes.values(layer)
+    q_RHTD = q_1HND[0].unflatten(1, (R, T)).transpose(0, 1)
+    found = F.scaled_dot_product_attention(
+        q_RHTD.reshape(R, keys_RKCD.shape[1], -1, D), keys_RKCD[:, :, :C], values_RKCD[:, :, :C], attn_mask=mask_R1QC
+    )
+    return found.reshape(R, H, T, D).transpose(0, 1).reshape(1, H, R * T, D)
+
+
+def _mask_for_groups(mask_RTC: Tensor, shared: int) -> Tensor:
+    """[R, T, C] -> [R, 1, shared * T, C], the same for each query head that shares a key."""
+    return mask_RTC[:, None].repeat(1, 1, shared, 1) if shared > 1 else mask_RTC[:, None]

@@ -1,21 +1,19 @@
-"""How probable each of several continuations of one prompt is; they share the prompt's slots, and nothing else.
+"""How probable each of several continuations of one prompt is: branches of its tree that see the prompt and themselves.
 
-Shapes: N rows, C slots in use, V vocabulary.
+Shapes: N rows, M model width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from duologue.errors import NumericalError
-from duologue.generation.kv_arena import Lanes
-from duologue.generation.prefill import prefill
-from duologue.generation.rows import MAX_ROWS, Rows, closed_mask, run_rows
-from duologue.transformer.model import Transformer
+from duologue.generation.rows import MAX_ROWS, Rows
+from duologue.generation.token_tree import ROOT, TokenTree
 
 LOGIT_ROWS = 128  # rows whose logits are in memory at once
 
@@ -37,22 +35,68 @@ class CandidateScore:
     token_logprobs: list[float]
 
 
-@torch.inference_mode()
-def score_candidates(
-    model: Transformer, lane: Lanes, prompt_ids: list[int], candidates: Sequence[list[int]], *, num_ready: int
-) -> list[CandidateScore]:
-    """Log-probabilities of each candidate after the prompt, in the order given.
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A way through the model: rows to hidden states [N, M], and these to logits [N, V]."""
 
-    The lane holds the first ``num_ready`` tokens of the prompt, and is ``num_slots_for`` wide.
-    """
-    after_prompt = prefill(model, lane, [prompt_ids], first=num_ready)
-    scores = []
-    for group in _groups(candidates):
-        hidden = _read_beside_each_other(model, lane, len(prompt_ids), [candidates[i] for i in group])
-        for index, own in zip(group, hidden, strict=True):
-            logprobs = _logprobs(model, torch.cat([after_prompt, own]), candidates[index])
-            scores.append(CandidateScore(index, candidates[index], sum(logprobs), logprobs))
-    return scores
+    run: Callable[[Sequence[Rows]], Tensor]
+    logits: Callable[[Tensor], Tensor]
+
+    @torch.inference_mode()
+    def scores(self, tree: TokenTree, prompt_ids: list[int], candidates: Sequence[list[int]]) -> list[CandidateScore]:
+        """Log-probabilities of each candidate after the prompt, in the order given.
+
+        The tree holds the first tokens of the prompt, then all of it; its lane is ``num_slots_for`` wide.
+        """
+        last_slot, mask_1C, after_prompt = self._read(tree, prompt_ids)
+        found = []
+        for group in _groups(candidates):
+            read = self._branches(tree, last_slot, mask_1C, after_prompt, [candidates[i][:-1] for i in group])
+            for index, hidden_NM in zip(group, read, strict=True):
+                logprobs = self._logprobs(hidden_NM, candidates[index])
+                found.append(CandidateScore(index, candidates[index], sum(logprobs), logprobs))
+        return found
+
+    def _read(self, tree: TokenTree, prompt_ids: list[int]) -> tuple[int, Tensor, Tensor]:
+        """The last slot of the prompt, its mask, and what the last layer says of it, [1, M]."""
+        slot = len(tree.tokens) - 1 if tree.tokens else ROOT
+        mask_1C = tree.mask_of(slot)
+        for first in range(len(tree.tokens), len(prompt_ids), MAX_ROWS):
+            rows = tree.chain(slot, mask_1C, prompt_ids[first : first + MAX_ROWS])
+            slot, mask_1C, hidden_NM = rows.slots[-1], rows.mask[-1:], self.run([rows])
+        return slot, mask_1C, hidden_NM[-1:]
+
+    def _branches(
+        self, tree: TokenTree, slot: int, mask_1C: Tensor, after_prompt: Tensor, candidates: Sequence[list[int]]
+    ) -> list[Tensor]:
+        """What the last layer says of the prompt's last token and each candidate's tokens."""
+        tips = [(slot, mask_1C)] * len(candidates)
+        hidden = [after_prompt] * len(candidates)
+        for _ in candidates:
+            tree.hold(slot)
+        for first in range(0, max(map(len, candidates)), MAX_ROWS):  # a single long one is read in pieces
+            growing = [place for place, candidate in enumerate(candidates) if len(candidate) > first]
+            branches = [tree.chain(*tips[place], candidates[place][first : first + MAX_ROWS]) for place in growing]
+            parts = self.run(branches).split([len(rows) for rows in branches])
+            for place, rows, part_NM in zip(growing, branches, parts, strict=True):
+                tips[place] = rows.slots[-1], rows.mask[-1:]
+                hidden[place] = torch.cat([hidden[place], part_NM])
+        for tip, _ in tips:
+            tree.release(tip)
+        return hidden
+
+    def _logprobs(self, hidden_NM: Tensor, token_ids: list[int]) -> list[float]:
+        """Log-probability of each token after the place that the hidden state before it stands for."""
+        targets = torch.tensor(token_ids, device=hidden_NM.device)[:, None]
+        found: list[float] = []
+        for first in range(0, len(token_ids), LOGIT_ROWS):
+            piece = slice(first, first + LOGIT_ROWS)
+            logits = self.logits(hidden_NM[piece]).float()
+            found += (logits.gather(1, targets[piece]).squeeze(1) - logits.logsumexp(dim=-1)).tolist()
+        if any(value != value or value == float("inf") for value in found):
+            raise NumericalError("the logits of a candidate are not finite; the model's weights are damaged or "
+                                 "overflow")  # fmt: skip
+        return found
 
 
 def num_slots_for(prompt_ids: list[int], candidates: Sequence[list[int]]) -> int:
@@ -71,41 +115,3 @@ def _groups(candidates: Sequence[list[int]]) -> Iterator[list[int]]:
         group.append(index)
         num_rows += len(candidate) - 1
     yield group
-
-
-def _read_beside_each_other(
-    model: Transformer, lane: Lanes, num_before: int, candidates: Sequence[list[int]]
-) -> tuple[Tensor, ...]:
-    """What the last layer says of each candidate's tokens but the last; each sees the prompt and itself."""
-    device = lane.arena.device
-    lengths = [len(candidate) - 1 for candidate in candidates]
-    num_rows = sum(lengths)
-    ids = torch.tensor([i for candidate in candidates for i in candidate[:-1]], dtype=torch.long, device=device)
-    places = torch.cat([torch.arange(num_before, num_before + length, device=device) for length in lengths])
-    mask = closed_mask(num_rows, num_before + num_rows, device=device)
-    mask[:, :num_before] = 0.0
-    begin = 0
-    for length in lengths:
-        own = closed_mask(length, length, device=device).triu(1)
-        mask[begin : begin + length, num_before + begin : num_before + begin + length] = own
-        begin += length
-    slots = torch.arange(num_before, num_before + num_rows, device=device)
-    hidden = [torch.empty(0, model.config.hidden_size, dtype=model.output_weight.dtype, device=device)]
-    for first in range(0, num_rows, MAX_ROWS):
-        piece = slice(first, first + MAX_ROWS)
-        rows = Rows(ids[None, piece], places[None, piece], slots[None, piece], mask[None, piece])
-        hidden.append(run_rows(model, lane, rows)[0])
-    return torch.cat(hidden).split(lengths)
-
-
-def _logprobs(model: Transformer, hidden: Tensor, token_ids: list[int]) -> list[float]:
-    """Log-probability of each token after the place that the hidden state before it stands for."""
-    targets = torch.tensor(token_ids, device=hidden.device)[:, None]
-    found: list[float] = []
-    for first in range(0, len(token_ids), LOGIT_ROWS):
-        piece = slice(first, first + LOGIT_ROWS)
-        logits = model.logits(hidden[piece]).float()
-        found += (logits.gather(1, targets[piece]).squeeze(1) - logits.logsumexp(dim=-1)).tolist()
-    if any(value != value or value == float("inf") for value in found):
-        raise NumericalError("the logits of a candidate are not finite; the model's weights are damaged or overflow")
-    return found

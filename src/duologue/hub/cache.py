@@ -6,14 +6,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 from duologue.errors import HubError
-from duologue.hub.names import folder_name
+from duologue.hub.names import folder_name, kept_name
 
 RECORD = "pulled.json"
 if sys.platform == "win32":
@@ -65,7 +65,8 @@ def models_folder() -> Path:
 def pulled_model(name: str) -> Path | None:
     """The model folder of a pulled model; None where none of that name is here."""
     folder = _folder(name)
-    return folder if folder is not None and read_record(folder) is not None else None
+    record = read_record(folder) if folder is not None else None
+    return folder if record is not None and record.name == kept_name(name) else None
 
 
 def pulled_models() -> list[tuple[Path, PulledModel]]:
@@ -108,20 +109,29 @@ def partial_folder(name: str) -> Iterator[Path]:
 
 
 def publish(partial: Path, record: PulledModel) -> Path:
-    """Makes the partial folder, which holds the record's files, the pulled model of that name: it appears whole."""
+    """Makes the partial folder the pulled model of that name: it appears whole, or the old one stays."""
     target = _folder(record.name)
     assert target is not None, record.name
-    for stray in partial.iterdir():
-        if stray.name not in record.files:
-            removed(stray)
     (partial / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
     old = target.with_name(f".{target.name}.old")
     removed(old)
     if target.exists():
         target.rename(old)
-    partial.rename(target)
+    try:
+        partial.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
     removed(old)
     return target
+
+
+def keep_only(folder: Path, names: Collection[str]) -> None:
+    """Takes everything out of a folder but the files of these names."""
+    for path in folder.iterdir():
+        if path.name not in names or not path.is_file() or path.is_symlink():
+            removed(path)
 
 
 def emptied(folder: Path) -> Path:

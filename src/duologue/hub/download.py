@@ -67,10 +67,18 @@ class BrokenError(HubError):
 
 
 def open_client(headers: Mapping[str, str] | None = None) -> httpx2.Client:
-    """An HTTP client that does not wait long. An authorization goes to the first host only, not where it redirects."""
+    """An HTTP client that does not wait long. An authorization goes to the first host only, not where it redirects.
+
+    Raises:
+        HubError: the proxy that the environment names cannot be used.
+    """
     timeout = httpx2.Timeout(READ_S, connect=CONNECT_S)
     own = {"User-Agent": f"duologue/{__version__}", "Accept-Encoding": "identity"}
-    return httpx2.Client(timeout=timeout, follow_redirects=True, headers={**own, **(headers or {})})
+    try:
+        return httpx2.Client(timeout=timeout, follow_redirects=True, headers={**own, **(headers or {})})
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:  # of SOCKS, and of what is no address
+        remedy = "set HTTPS_PROXY and ALL_PROXY to an HTTP proxy, or unset them"
+        raise HubError(f"the proxy of the environment cannot be used: {error}; {remedy}") from None
 
 
 def get_json(client: httpx2.Client, url: str) -> Any:
@@ -93,13 +101,11 @@ def get_json(client: httpx2.Client, url: str) -> Any:
     answer = _persist(lambda: _over_http(url, get), progress=lambda: 0)
     try:
         return json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HubError(f"{_host(url)} answers something other than JSON: {answer[:60]!r}") from None
 
 
-def download(
-    client: httpx2.Client, file: RemoteFile, target: Path, *, on_bytes: OnBytes = lambda done: None
-) -> None:
+def download(client: httpx2.Client, file: RemoteFile, target: Path, *, on_bytes: OnBytes = lambda done: None) -> None:
     """Brings a file, carrying on with what is there of it.
 
     Raises:
@@ -268,8 +274,8 @@ def _require_space(part: Path, needed_bytes: int) -> None:
 
 def _git_id(path: Path) -> str:
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    digest.update(path.read_bytes())
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: digest).hexdigest()
 
 
 def _host(url: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,25 @@ import gguf
 import numpy as np
 import torch
 
-from duologue.errors import ModelFolderError
+from duologue.errors import ConfigError, ModelFolderError
 from duologue.generation.config import GenerationConfig, write_generation_config
 from duologue.hub.gguf_header import GgufHeader, GgufTensor, read_gguf_header
 from duologue.hub.gguf_names import ARCHITECTURES, SHAPE_KEYS, deinterleave, folder_name, num_heads_interleaved
 from duologue.hub.gguf_tokenizer import read_gguf_tokenizer
 from duologue.hub.hashes import write_hashes
+from duologue.hub.inspection import LARGEST
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.model import Transformer
+from duologue.transformer.strict_json import shown
 from duologue.transformer.weights import save_weights
 
 KEPT_AS_THEY_ARE = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-REFUSED = ("expert_count", "rope.scaling.type", "attention.sliding_window")
+# What changes the numbers that come out, and its values that change nothing. A factor without a type means linear.
+IDLE = {
+    "expert_count": (0,), "attention.sliding_window": (0,), "rope.scaling.type": ("none",),
+    "rope.scaling.factor": (0, 1), "rope.scale_linear": (0, 1),
+}  # fmt: skip
+REMEDY = "take the model as safetensors, or as GGUF in F16 or Q8_0"
 
 
 def unpack_gguf(path: Path, folder: Path, *, on_progress: Callable[[int, int], None] | None = None) -> None:
@@ -36,12 +44,16 @@ def unpack_gguf(path: Path, folder: Path, *, on_progress: Callable[[int, int], N
     header = read_gguf_header(path)
     config = read_shape(header, where=path.name)
     tokenizer = read_gguf_tokenizer(header.metadata, where=path.name)
-    tensors: dict[str, torch.Tensor] = {}
-    for done, (name, tensor) in enumerate(_tensors(path, header, config), 1):
-        tensors[name] = tensor
+    model = _empty_model(config, header, where=path.name)
+    if tokenizer.vocab_size > model.vocab_size:
+        found = f"{path.name}: holds {tokenizer.vocab_size} tokens, and embeddings of {model.vocab_size}"
+        raise ModelFolderError(f"{found}; {REMEDY}")
+    tensors = {}
+    for done, (name, info) in enumerate(_stored(model, header, where=path.name).items(), 1):
+        tensors[name] = _tensor(path, info, num_heads_interleaved(name, config))
         if on_progress:
             on_progress(done, len(header.tensors))
-    model = _assemble(config, tensors, where=path.name)
+    model.load_state_dict(tensors, assign=True)
     save_weights(model, folder, tokenizer)
     tokenizer.save_pretrained(folder, max_length=config.max_position_embeddings)
     ends = {"eos_token_id": tokenizer.end_of_turn_id, "pad_token_id": tokenizer.end_of_text_id}
@@ -53,13 +65,13 @@ def unpack_gguf(path: Path, folder: Path, *, on_progress: Callable[[int, int], N
 def read_shape(header: GgufHeader, *, where: str) -> TransformerConfig:
     """The shape that the file's settings state."""
     architecture = header.metadata.get("general.architecture")
-    if architecture not in ARCHITECTURES:
+    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         expected = ", ".join(ARCHITECTURES)
-        raise ModelFolderError(f"{where}: general.architecture is {architecture!r}; expected one of {expected}")
+        raise ModelFolderError(f"{where}: general.architecture is {shown(architecture)}; expected one of {expected}")
     settings = {key.removeprefix(f"{architecture}."): value for key, value in header.metadata.items()}
-    for key in REFUSED:
-        if settings.get(key) not in (None, 0, "none"):
-            raise ModelFolderError(f"{where}: {architecture}.{key} is {settings[key]!r}, which is not done here")
+    for key, idle in IDLE.items():
+        if key in settings and settings[key] not in idle:
+            raise ModelFolderError(f"{where}: {architecture}.{key} is {shown(settings[key])}, which is not done here")
     shape = {ours: settings[key] for key, ours in SHAPE_KEYS.items() if key in settings}
     _check_shape(shape, where, architecture)
     heads = shape["num_attention_heads"]
@@ -70,59 +82,76 @@ def read_shape(header: GgufHeader, *, where: str) -> TransformerConfig:
         found = f"{where}: {architecture}.rope.dimension_count is {turned} of {shape['head_dim']}"
         raise ModelFolderError(f"{found}; to turn only a part of each head is not done here")
     tied = all(tensor.name != "output.weight" for tensor in header.tensors)
-    return TransformerConfig(**shape, qk_norm=ARCHITECTURES[architecture], tie_word_embeddings=tied)
+    try:
+        return TransformerConfig(**shape, qk_norm=ARCHITECTURES[architecture], tie_word_embeddings=tied)
+    except ConfigError as error:
+        raise ModelFolderError(f"{where}: {error}; {REMEDY}") from None
 
 
 def _check_shape(shape: dict[str, Any], where: str, architecture: str) -> None:
-    """Every number is there and a number; floats are the shortest that mean the same in 32 bits."""
+    """Every number is there and makes sense; floats are the shortest that mean the same in 32 bits."""
     optional = {"num_key_value_heads", "head_dim", "rope_theta"}
     for key, ours in SHAPE_KEYS.items():
-        value = shape.get(ours)
-        if value is None and ours not in optional:
+        name, value = f"{where}: {architecture}.{key}", shape.get(ours)
+        if value is None and ours in optional:
+            continue
+        if value is None:
             raise ModelFolderError(f"{where}: lacks {architecture}.{key}")
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ModelFolderError(f"{where}: {architecture}.{key} is {type(value).__name__}; expected one number")
-        if isinstance(value, float):
-            shape[ours] = float(str(np.float32(value)))
+        if ours not in LARGEST:
+            shape[ours] = _positive(value, name)
+        elif not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= LARGEST[ours]:
+            raise ModelFolderError(f"{name} is {shown(value)}; expected a whole number from 1 to {LARGEST[ours]}")
 
 
-def _tensors(path: Path, header: GgufHeader, config: TransformerConfig) -> Iterator[tuple[str, torch.Tensor]]:
-    data = np.memmap(path, dtype=np.uint8, mode="r")
-    for info in header.tensors:
-        name = folder_name(info.name)
-        tensor = _unpack(data[info.offset : info.offset + info.size_bytes], info)
-        heads = num_heads_interleaved(name, config)
-        yield name, deinterleave(tensor, heads) if heads else tensor
+def _positive(value: object, name: str) -> float:
+    if not isinstance(value, float) or not 0 < value < math.inf:
+        raise ModelFolderError(f"{name} is {shown(value)}; expected a number above 0")
+    return float(str(np.float32(value)))
 
 
-def _unpack(raw: np.ndarray, info: GgufTensor) -> torch.Tensor:
-    """The numbers of a tensor."""
-    if info.number_format in KEPT_AS_THEY_ARE:
-        flat = torch.frombuffer(bytearray(raw.tobytes()), dtype=KEPT_AS_THEY_ARE[info.number_format])
-        return flat.reshape(info.shape)
-    kind = gguf.GGMLQuantizationType[info.number_format]
-    try:
-        numbers = gguf.dequantize(raw.reshape(*info.shape[:-1], -1), kind)
-    except NotImplementedError:
-        raise ModelFolderError(f"tensor {info.name}: is {info.number_format}, which cannot be unpacked") from None
-    return torch.from_numpy(np.ascontiguousarray(numbers)).reshape(info.shape)
-
-
-def _assemble(config: TransformerConfig, tensors: Mapping[str, torch.Tensor], *, where: str) -> Transformer:
-    if "model.embed_tokens.weight" not in tensors:
+def _empty_model(config: TransformerConfig, header: GgufHeader, *, where: str) -> Transformer:
+    """A model of that shape without numbers."""
+    rows = next((tensor.shape[0] for tensor in header.tensors if tensor.name == "token_embd.weight"), None)
+    if rows is None:
         raise ModelFolderError(f"{where}: lacks the tensor token_embd.weight")
     with torch.device("meta"):
-        model = Transformer(config, vocab_size=tensors["model.embed_tokens.weight"].shape[0])
-    expected = model.state_dict()
-    missing = sorted(expected.keys() - tensors.keys())
+        return Transformer(config, vocab_size=rows)
+
+
+def _stored(model: Transformer, header: GgufHeader, *, where: str) -> dict[str, GgufTensor]:
+    """For each tensor of the model, where it lies in the file; nothing has been read yet."""
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    stored: dict[str, GgufTensor] = {}
+    for info in header.tensors:
+        name = folder_name(info.name)
+        if info.shape != expected.get(name):
+            wanted = list(expected[name]) if name in expected else "none"
+            raise ModelFolderError(f"{where}: {info.name} has shape {list(info.shape)}; its settings ask for {wanted}")
+        stored[name] = info
+    missing = sorted(expected.keys() - stored.keys())
     if missing:
         raise ModelFolderError(f"{where}: lacks what is called {missing[0]} in a model folder")
-    for name, tensor in tensors.items():
-        if name not in expected or expected[name].shape != tensor.shape:
-            wanted = list(expected[name].shape) if name in expected else "none"
-            raise ModelFolderError(f"{where}: {name} has shape {list(tensor.shape)}; its settings ask for {wanted}")
-    model.load_state_dict(dict(tensors), assign=True)
-    return model
+    return stored
+
+
+def _tensor(path: Path, info: GgufTensor, num_heads: int) -> torch.Tensor:
+    """The numbers of a tensor, the rows of its heads in our order."""
+    raw = np.memmap(path, dtype=np.uint8, mode="r", offset=info.offset, shape=(info.size_bytes,))
+    if info.number_format in KEPT_AS_THEY_ARE:
+        tensor = torch.frombuffer(bytearray(raw), dtype=KEPT_AS_THEY_ARE[info.number_format])
+    else:
+        tensor = torch.from_numpy(np.ascontiguousarray(_dequantised(raw, info, where=path.name)))
+    tensor = tensor.reshape(info.shape)
+    return deinterleave(tensor, num_heads) if num_heads else tensor
+
+
+def _dequantised(raw: np.ndarray, info: GgufTensor, *, where: str) -> np.ndarray:
+    kind = gguf.GGMLQuantizationType[info.number_format]
+    try:
+        return gguf.dequantize(raw.reshape(*info.shape[:-1], -1), kind)
+    except NotImplementedError:
+        found = f"{where}: the tensor {info.name} is {info.number_format}, which is not read here"
+        raise ModelFolderError(f"{found}; {REMEDY}") from None
 
 
 def _card(path: Path, metadata: Mapping[str, Any]) -> str:

@@ -51,12 +51,12 @@ def folder_name(gguf_name: str) -> str:
     Raises:
         ModelFolderError: a model of this architecture has no such tensor.
     """
-    found = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", gguf_name)
+    found = re.fullmatch(r"blk\.(0|[1-9][0-9]*)\.(\w+)\.weight", gguf_name)
     if gguf_name in OUTER:
         return OUTER[gguf_name]
     if not found or found[2] not in BLOCK:
         raise ModelFolderError(f"tensor {gguf_name}: this architecture has none; the model would not be the same")
-    return f"model.layers.{int(found[1])}.{BLOCK[found[2]]}.weight"
+    return f"model.layers.{found[1]}.{BLOCK[found[2]]}.weight"
 
 
 def gguf_name(name: str) -> str:

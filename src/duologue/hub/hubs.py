@@ -20,6 +20,7 @@ import httpx2
 from duologue.errors import ConfigError, HubError
 from duologue.hub.download import Checksum, RemoteFile, get_json, open_client
 from duologue.hub.names import HF, MS, Repository
+from duologue.transformer.strict_json import shown
 
 HUGGING_FACE, MODELSCOPE = "https://huggingface.co", "https://modelscope.cn"
 PROBE_S = 2.0
@@ -89,6 +90,8 @@ class HuggingFace:
         commit, siblings = _field(answer, "sha"), _field(answer, "siblings")
         if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
             raise HubError(f"{self.title} states no commit for {repository}")
+        if _COMMIT.fullmatch(asked) and commit != asked:
+            raise HubError(f"{self.title} answers for the commit {commit[:12]}; asked was {asked[:12]}")
         base = f"{self.endpoint}/{repository.id}/resolve/{commit}"
         return Listing(commit, wanted(self._file(base, entry) for entry in _objects(siblings)))
 
@@ -137,7 +140,7 @@ def hubs_from_environment() -> dict[str, Hub]:
     settings = os.environ
     return {
         MS: ModelScope(settings.get("MODELSCOPE_ENDPOINT") or MODELSCOPE),
-        HF: HuggingFace(settings.get("HF_ENDPOINT") or HUGGING_FACE, settings.get("HF_TOKEN") or None),
+        HF: HuggingFace(settings.get("HF_ENDPOINT") or HUGGING_FACE, _token(settings.get("HF_TOKEN", "").strip())),
     }
 
 
@@ -205,7 +208,9 @@ def _probe(hub: Hub, answers: queue.Queue[Answer]) -> None:
     try:
         with open_client() as client:
             client.head(hub.endpoint, follow_redirects=False)
-    except httpx2.HTTPError as error:
+    except HubError as error:
+        failure = str(error)
+    except Exception as error:  # whatever it is, somebody waits for it
         failure = f"cannot be reached: {str(error) or type(error).__name__}"
     answers.put(Answer(hub, time.monotonic() - start, failure))
 
@@ -216,10 +221,16 @@ def _checked(endpoint: str, variable: str) -> str:
     return endpoint.rstrip("/")
 
 
+def _token(given: str) -> str | None:
+    if not re.fullmatch(r"[!-~]*", given):
+        raise ConfigError("HF_TOKEN: holds white space or other characters that no token has; copy the token again")
+    return given or None
+
+
 def _field(answer: object, name: str) -> Any:
     found = answer.get(name) if isinstance(answer, Mapping) else None
     if not found:
-        raise HubError(f"the hub's answer holds no {name}: {str(answer)[:80]}")
+        raise HubError(f"the hub's answer holds no {name}: {shown(answer)}")
     return found
 
 

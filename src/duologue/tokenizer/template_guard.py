@@ -27,8 +27,9 @@ MAX_DEPTH = 40
 MAX_NESTED_LOOPS = 3
 # The longest templates of widely used models have 2,500 parts.
 MAX_COST = 10_000
-MAX_WORK = 10_000_000
 MAX_TRIAL_WORK = 500_000
+MAX_WORK = 10_000_000
+WORK_PER_CHARACTER = 16  # of the conversation: a short one has no use for a long rendering
 TRIAL = [{"role": role, "content": "Hello there."} for role in ("system", *("user", "assistant") * 8, "user")]
 
 REMEDY = "take the template from the model's own source, or write a plain one that loops over messages"
@@ -37,6 +38,14 @@ FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, Arithmetic
 
 class ObjectionError(jinja2.TemplateError):
     """The template itself refuses the conversation, by ``raise_exception``."""
+
+
+class Namespace(jinja2.utils.Namespace):
+    """Jinja's namespace, which writes itself without what it holds: in each other, sixty of them would never end."""
+
+    def __repr__(self) -> str:
+        """The same for all."""
+        return "<Namespace>"
 
 
 def check_template(source: str, *, where: str) -> None:
@@ -50,7 +59,7 @@ def check_template(source: str, *, where: str) -> None:
         render(template, {"messages": TRIAL, "add_generation_prompt": True}, allowance=MAX_TRIAL_WORK)
     except RefusedError as refused:
         raise ModelFolderError(f"{where}: the chat template uses {refused}, which is not allowed; {REMEDY}") from None
-    except ExhaustedError:
+    except (ExhaustedError, MemoryError):
         found = f"the chat template makes too much of {len(TRIAL)} short messages"
         raise ModelFolderError(f"{where}: {found}; {REMEDY}") from None
     except FAILURES:
@@ -68,11 +77,12 @@ def render_template(
     """
     where = "chat template"
     names = {**values, "messages": messages, "add_generation_prompt": add_generation_prompt}
+    allowance = min(MAX_TRIAL_WORK + WORK_PER_CHARACTER * len(str(names)), MAX_WORK)
     try:
-        return render(_compile(source), names, allowance=MAX_WORK)
+        return render(_compile(source), names, allowance=allowance)
     except RefusedError as refused:
         raise ModelFolderError(f"{where}: uses {refused}, which is not allowed; {REMEDY}") from None
-    except ExhaustedError:
+    except (ExhaustedError, MemoryError):
         raise ModelFolderError(f"{where}: makes too much of this conversation; {REMEDY}") from None
     except ObjectionError as objection:
         raise DataError(f"{where}: refuses this conversation: {_one_line(objection)}") from None
@@ -108,7 +118,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.globals.clear()
     environment.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now, "range": range,
-                            "namespace": jinja2.utils.Namespace}  # fmt: skip
+                            "namespace": Namespace}  # fmt: skip
     environment.filters["tojson"] = _tojson
     return environment
 
@@ -127,7 +137,8 @@ def _tojson(value: Any, ensure_ascii: bool = False, **settings: Any) -> str:
 
 
 def _one_line(error: object) -> str:
-    return " ".join(str(error).split())[:200]
+    words = " ".join(str(error).split())[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in words)
 
 
 def _parse(environment: jinja2.Environment, source: str) -> nodes.Template:

@@ -1,7 +1,8 @@
 """What a chat template may be made of: a list of constructs, functions, methods, filters and tests, and nothing else.
 
 None of them reaches into Python, and none makes much out of little: no function can be had but under its own name,
-and what could multiply text (``*``, ``replace``, ``join``, ``range``) takes only small constants.
+and what could multiply text or time (``*``, ``replace``, ``join``, ``range``, ``strip``, ``round``) takes only small
+constants.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from jinja2 import nodes
 MAX_RANGE = 1_000
 MAX_NUMBER = 10**9
 MAX_SEPARATOR = 16
+MAX_PATTERN = 64
 MAX_INDENT = 8
+MAX_DIGITS = 9
 
 FUNCTIONS = frozenset({"namespace", "raise_exception", "strftime_now", "range"})
 OFF_LIMITS = frozenset({"lipsum", "cycler", "joiner", "dict", "self", "super", "caller", "varargs", "kwargs"})
@@ -157,7 +160,7 @@ def _check_call(node: nodes.Call, scope: Scope) -> None:
     if node.dyn_args or node.dyn_kwargs:
         _refuse(node, "a call with * or **")
     if isinstance(called, nodes.Getattr):
-        if called.attr not in METHODS or not _is_modest_method(called, node.args):
+        if called.attr not in METHODS or not _is_modest_method(called, node):
             _refuse(node, f"the method {called.attr}")
     elif not isinstance(called, nodes.Name):
         _refuse(node, "a call of a computed function")
@@ -167,10 +170,14 @@ def _check_call(node: nodes.Call, scope: Scope) -> None:
         _refuse(node, f"the function {called.name} with these arguments")
 
 
-def _is_modest_method(called: nodes.Getattr, arguments: Sequence[nodes.Expr]) -> bool:
+def _is_modest_method(called: nodes.Getattr, call: nodes.Call) -> bool:
     if called.attr == "join":
         return len(_text(called.node) or "") <= MAX_SEPARATOR and isinstance(called.node, nodes.Const)
-    return called.attr != "replace" or _is_shrinking(arguments)
+    if called.attr in ("strip", "lstrip", "rstrip"):  # looks for each character in the whole argument
+        return not call.kwargs and _are_short(call.args, MAX_SEPARATOR)
+    if called.attr in ("rfind", "rsplit"):  # from the right, a text is not looked for in linear time
+        return not call.kwargs and _are_short(call.args[:1], MAX_PATTERN)
+    return called.attr != "replace" or _is_shrinking(call.args)
 
 
 def _is_modest_function(name: str, arguments: Sequence[nodes.Expr]) -> bool:
@@ -191,21 +198,38 @@ def _is_modest_filter(node: nodes.Filter) -> bool:
     texts = [_text(argument) for argument in node.args]
     if node.name == "replace":
         return not given and _is_shrinking(node.args)
-    if node.name == "join":
-        return not given and all(text is not None and len(text) <= MAX_SEPARATOR for text in texts)
+    if node.name in ("join", "trim"):
+        return not given and _are_short(node.args, MAX_SEPARATOR)
+    if node.name == "int":  # in base 16 a long text would become a number that takes hours to divide
+        return len(node.args) <= 1 and given.keys() <= {"default"}
+    if node.name == "round":
+        digits = [*node.args[:1], *(value for key, value in given.items() if key == "precision")]
+        return all(_whole_number(number, MAX_DIGITS) for number in digits)
     if node.name in ("indent", "tojson"):
         widths = [*node.args, *(value for key, value in given.items() if key in ("width", "indent"))]
         return given.keys() <= SETTINGS[node.name] and all(_whole_number(width, MAX_INDENT) for width in widths)
     if node.name == "map":
         return not node.args and given.keys() == {"attribute"} and _is_plain(_text(given["attribute"]))
     if node.name in ("selectattr", "rejectattr"):
-        return not given and _is_plain(texts[0] if texts else None) and set(texts[1:2]) <= TESTS
-    return node.name not in ("select", "reject") or (not given and set(texts[:1]) <= TESTS)
+        return not given and _is_plain(texts[0] if texts else None) and _is_modest_choice(node.args[1:])
+    return node.name not in ("select", "reject") or (not given and _is_modest_choice(node.args))
+
+
+def _is_modest_choice(arguments: Sequence[nodes.Expr]) -> bool:
+    """Whether what chooses among many is a test; to look for each of them in a list, the list is written out."""
+    texts = [_text(argument) for argument in arguments[:1]]
+    is_list_short = all(isinstance(argument, nodes.List | nodes.Tuple | nodes.Const) for argument in arguments[1:])
+    return set(texts) <= TESTS and (texts != ["in"] or is_list_short)
 
 
 def _is_shrinking(arguments: Sequence[nodes.Expr]) -> bool:
     old, new = [*(_text(argument) for argument in arguments[:2]), None, None][:2]
     return bool(old) and old is not None and new is not None and len(new) <= len(old)
+
+
+def _are_short(arguments: Sequence[nodes.Expr], limit: int) -> bool:
+    texts = [_text(argument) for argument in arguments]
+    return all(text is not None and len(text) <= limit for text in texts)
 
 
 def _is_plain(attribute: str | None) -> bool:

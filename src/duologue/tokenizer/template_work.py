@@ -1,22 +1,29 @@
 """What rendering a chat template may cost: counted beforehand where no loop turns, paid for where one does.
 
 Whether a program ends soon cannot be read off it. So the template is rewritten before it is compiled: each turn of a
-loop, and each text or list before it is made, takes from an allowance, and a rendering that has used it up stops. One
-unit is a construct that is evaluated, or eight characters that are made.
+loop, and each text or list that is read or made, takes from an allowance, and a rendering that has used it up stops.
+One unit is a construct that is evaluated, or eight characters that are read or made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jinja2
 from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
+T = TypeVar("T")
 CHARACTERS_PER_UNIT = 8
-# Filters that write out all that hangs on a value, however often the same part hangs on it.
-WRITERS = frozenset({"string", "tojson", "join"})
+MAX_WHOLE_NUMBER = 10**18  # division takes the square of a number's length
+# Filters, methods and tests that look at all that hangs on a value, however often the same part hangs on it.
+THOROUGH_FILTERS = frozenset({"string", "tojson", "join", "map", "select", "reject", "selectattr", "rejectattr"})
+THOROUGH_METHODS = frozenset({"join", "count", "index"})
+COMPARISONS = frozenset({
+    "in", "eq", "equalto", "==", "ne", "!=", "gt", "greaterthan", ">", "ge", ">=", "lt", "lessthan", "<", "le", "<=",
+})  # fmt: skip
+ARITHMETIC = {nodes.Add: "_added", nodes.Sub: "_difference", nodes.Mod: "_remainder"}
 
 
 class ExhaustedError(Exception):
@@ -77,21 +84,39 @@ class Meter(NodeTransformer):
         elif isinstance(node, nodes.Output):
             node.nodes = [part if isinstance(part, nodes.TemplateData) else _call("_written", part)
                           for part in node.nodes]  # fmt: skip
-        elif isinstance(node, nodes.Filter) and node.node is not None and node.name in WRITERS:
-            node.node = _call("_written", node.node)
+        else:
+            _pay_for_what_is_read(node)
         return _paid(node)
 
     def _cost_of_turn(self, loop: nodes.For) -> int:
-        return 1 + sum(measure(part, self._macros, self._functions).cost for part in loop.body)
+        parts = [*loop.body, *([loop.test] if loop.test is not None else [])]
+        return 1 + sum(measure(part, self._macros, self._functions).cost for part in parts)
+
+
+def _pay_for_what_is_read(node: nodes.Node) -> None:
+    if isinstance(node, nodes.Filter) and node.node is not None:
+        node.node = _call("_gathered" if node.name in THOROUGH_FILTERS else "_read", node.node)
+    elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
+        way = "_gathered" if node.node.attr in THOROUGH_METHODS else "_read"
+        node.node.node = _call(way, node.node.node)
+        node.args = [_call(way, argument) for argument in node.args]
+    elif isinstance(node, nodes.Compare):
+        node.expr = _call("_written", node.expr)
+        for operand in node.ops:
+            operand.expr = _call("_written", operand.expr)
+    elif isinstance(node, nodes.Test) and node.name in COMPARISONS:
+        node.node = _call("_written", node.node)
+        node.args = [_call("_written", argument) for argument in node.args]
 
 
 def _paid(node: nodes.Node) -> nodes.Node:
-    if isinstance(node, nodes.Add | nodes.Mod):
-        return _call("_added" if isinstance(node, nodes.Add) else "_remainder", node.left, node.right)
+    if isinstance(node, nodes.BinExpr) and type(node) in ARITHMETIC:
+        return _call(ARITHMETIC[type(node)], node.left, node.right)
     if isinstance(node, nodes.Concat):
         return _call("_joined", *node.nodes)
-    if isinstance(node, nodes.Filter | nodes.Call):
-        return _call("_made", node)
+    is_slice = isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice)
+    if isinstance(node, nodes.Filter | nodes.Call) or is_slice:
+        return _call("_made", cast(nodes.Expr, node))
     is_target = isinstance(node, nodes.Tuple) and node.ctx != "load"
     if isinstance(node, nodes.List | nodes.Dict | nodes.Tuple) and not is_target:
         return _call("_written", node)
@@ -123,28 +148,32 @@ class Work:
             self.spend(cost)
             yield item
 
-    def made(self, value: Any) -> Any:
-        """What a call or a filter gave."""
+    def read(self, value: T) -> T:
+        """A text, list or dict, paid for without what hangs on its parts."""
         self.spend(1 + _size(value) // CHARACTERS_PER_UNIT)
         return value
 
-    def written(self, value: Any) -> Any:
+    def made(self, value: T) -> T:
+        """What a call, a filter or a slice gave."""
+        return self.read(_bounded(value))
+
+    def written(self, value: T) -> T:
         """A value, paid for with all that hangs on it, as often as it hangs there."""
-        waiting = [value]
+        waiting: list[Any] = [value]
         while waiting:
             part = waiting.pop()
             self.spend(1 + (len(part) // CHARACTERS_PER_UNIT if isinstance(part, str) else 0))
-            if isinstance(part, list | tuple):
-                waiting.extend(part)
-            elif isinstance(part, dict):
-                waiting.extend(part)
-                waiting.extend(part.values())
+            waiting.extend(_parts(part))
         return value
+
+    def gathered(self, value: Any) -> Any:
+        """A value paid for like ``written``; what can be gone through only once becomes a list first."""
+        return self.written(list(self.turns(value, 1)) if isinstance(value, Iterator) else value)
 
     def added(self, left: Any, right: Any) -> Any:
         """The sum, text or list of two values."""
         self.spend(1 + (_size(left) + _size(right)) // CHARACTERS_PER_UNIT)
-        return left + right
+        return _bounded(left + right)
 
     def joined(self, *parts: Any) -> str:
         """The texts of all values as one."""
@@ -154,8 +183,9 @@ class Work:
 
     def functions(self) -> dict[str, Any]:
         """The functions by the names that Meter calls them by."""
-        return {"_turns": self.turns, "_made": self.made, "_written": self.written, "_added": self.added,
-                "_joined": self.joined, "_remainder": _remainder}  # fmt: skip
+        return {"_turns": self.turns, "_read": self.read, "_made": self.made, "_written": self.written,
+                "_gathered": self.gathered, "_added": self.added, "_joined": self.joined,
+                "_difference": _difference, "_remainder": _remainder}  # fmt: skip
 
 
 def render(template: jinja2.Template, names: Mapping[str, Any], *, allowance: int) -> str:
@@ -167,11 +197,29 @@ def render(template: jinja2.Template, names: Mapping[str, Any], *, allowance: in
     return template.render({**names, **Work(allowance).functions()})
 
 
+def _difference(left: Any, right: Any) -> Any:
+    return _bounded(left - right)
+
+
 def _remainder(left: Any, right: Any) -> Any:
     # With text on the left, % is a formatter that can be asked for a gigabyte of spaces.
     if not isinstance(left, int | float):
         raise TypeError(f"% of {type(left).__name__}; expected numbers")
     return left % right
+
+
+def _bounded(value: T) -> T:
+    if isinstance(value, int) and abs(value) > MAX_WHOLE_NUMBER:
+        raise OverflowError(f"a number beyond {MAX_WHOLE_NUMBER}")
+    return value
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, str):
+        return ()
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, list | tuple | KeysView | ValuesView | ItemsView) else ()
 
 
 def _size(value: Any) -> int:

@@ -18,7 +18,7 @@ class StageConfig:
     sequence_length: Annotated[int, "tokens in a row; 0 = the model's context, 1024 at most"] = 0
     batch_tokens: Annotated[int, "tokens in an optimiser step"] = 8192
     micro_batch_tokens: Annotated[int, "tokens that go through the model at once; 0 = the whole batch"] = 0
-    learning_rate: Annotated[float, "peak rate for the blocks' matrices (Muon; LoRA's factors: AdamW)"] = 0.01
+    learning_rate: Annotated[float, "peak rate for the blocks' matrices (Muon); LoRA has its own"] = 0.01
     embedding_learning_rate: Annotated[float, "peak rate for embeddings and norms (AdamW)"] = 0.005
     weight_decay: Annotated[float, "decay of the matrices"] = 0.05
     warmup_steps: Annotated[int, "steps in which the rate rises from zero"] = 20

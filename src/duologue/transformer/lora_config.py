@@ -17,11 +17,13 @@ class LoRAConfig:
 
     rank: Annotated[int, "rank of what fine-tuning adds to each matrix; 0 = all weights, as in pretraining"] = 0
     alpha: Annotated[int, "what is added is multiplied by alpha / rank"] = 32
+    learning_rate: Annotated[float, "peak rate of what is added (AdamW)"] = 0.001
     targets: Annotated[tuple[Target, ...], "the blocks' matrices that are added to, such as q_proj,v_proj"] = ("all",)
 
     def __post_init__(self) -> None:
         require(self.rank >= 0, "rank", self.rank, "at least 0")
         require(self.alpha > 0, "alpha", self.alpha, "more than 0")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
         require(bool(self.targets), "targets", list(self.targets), f"all, or some of {', '.join(MODULES)}")
 
     @property

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -31,7 +33,8 @@ def parse_object(data: bytes, *, where: str) -> dict[str, Any]:
     check_json_shape((data[i : i + CHUNK_BYTES] for i in range(0, len(data), CHUNK_BYTES)), where=where)
     try:
         text = data.decode("utf-8")
-        found = json.loads(text, object_pairs_hook=_object, parse_int=_whole, parse_constant=_no_number)
+        found = json.loads(text, object_pairs_hook=_object, parse_int=_whole, parse_float=_finite,
+                           parse_constant=_no_number)  # fmt: skip
     except UnicodeDecodeError:
         raise ModelFolderError(f"{where}: is not UTF-8 text; ask for the file again") from None
     except (ValueError, RecursionError) as error:
@@ -83,8 +86,7 @@ def _outside_texts(chunks: Iterable[bytes], where: str) -> Iterator[bytes]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {shown(twice)} stands twice")
     return fields
 
@@ -93,6 +95,13 @@ def _whole(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError(f"a number has {len(digits)} digits")
     return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{shown(digits)} is too large a number")
+    return number
 
 
 def _no_number(word: str) -> NoReturn:

@@ -7,6 +7,7 @@ that the architecture in ``transformer/`` does not do is refused by name, never 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,14 @@ from duologue.errors import ConfigError, ModelFolderError
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.model import Transformer
+from duologue.transformer.strict_json import parse_object, shown
 
 ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen3ForCausalLM": "qwen3"}
 SHAPE_FIELDS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
                 "max_position_embeddings", "rms_norm_eps")  # fmt: skip
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+IDLE = re.compile(r"lm_head\.weight|.*\.rotary_emb\.inv_freq")  # tied to the embedding, or worked out from the shape
+NUMBER_FORMATS = ("F64", "F32", "F16", "BF16")  # in all others, a number means nothing without a scale
 
 
 def save_weights(model: Transformer, folder: Path, tokenizer: Tokenizer) -> None:
@@ -33,7 +38,7 @@ def save_weights(model: Transformer, folder: Path, tokenizer: Tokenizer) -> None
     fields |= {"bos_token_id": None, "eos_token_id": tokenizer.end_of_turn_id, "pad_token_id": tokenizer.end_of_text_id}
     (folder / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def load_transformer(folder: Path | str, *, dtype: torch.dtype = torch.float32) -> Transformer:
@@ -57,16 +62,12 @@ def read_config(folder: Path) -> tuple[TransformerConfig, int]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelFolderError(f"{folder}: has no config.json; expected a model folder")
+    fields = parse_object(path.read_bytes(), where=str(path))
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(fields, dict):
-            raise ModelFolderError(f"{path}: is not an object; expected a model's settings")
         return config_from_json(fields)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelFolderError(f"{path}: not valid JSON: {error}") from None
     except KeyError as error:
         raise ModelFolderError(f"{path}: lacks {error.args[0]}") from None
-    except (ConfigError, TypeError) as error:
+    except (ConfigError, ModelFolderError) as error:
         raise ModelFolderError(f"{path}: {error}") from None
 
 
@@ -90,15 +91,13 @@ def config_to_json(config: TransformerConfig, *, vocab_size: int, dtype: torch.d
 
 def config_from_json(fields: Mapping[str, Any]) -> tuple[TransformerConfig, int]:
     """The shape from ``config.json``; refuses what this architecture does not do."""
-    architecture = (fields.get("architectures") or ["none"])[0]
-    if architecture not in ARCHITECTURES:
-        raise ModelFolderError(f"architecture is {architecture}; expected one of {', '.join(ARCHITECTURES)}")
+    architecture = _architecture(fields)
     _refuse_unknown_parts(fields)
-    rope = fields.get("rope_parameters") or {}
-    hidden_size, heads = fields["hidden_size"], fields["num_attention_heads"]
+    rope = _rope(fields, "rope_scaling") or _rope(fields, "rope_parameters")
+    hidden_size, heads = (convert(fields[name], int, where=name) for name in ("hidden_size", "num_attention_heads"))
     shape = {name: fields[name] for name in SHAPE_FIELDS} | {
         "num_key_value_heads": fields.get("num_key_value_heads") or heads,
-        "head_dim": fields.get("head_dim") or hidden_size // heads,
+        "head_dim": fields.get("head_dim") or hidden_size // max(heads, 1),
         "rope_theta": rope.get("rope_theta") or fields.get("rope_theta") or 10_000.0,
         "qk_norm": architecture == "Qwen3ForCausalLM",
         "tie_word_embeddings": bool(fields.get("tie_word_embeddings", False)),
@@ -107,32 +106,49 @@ def config_from_json(fields: Mapping[str, Any]) -> tuple[TransformerConfig, int]
     return from_mapping(TransformerConfig, shape, where="shape:"), vocab_size
 
 
+def _architecture(fields: Mapping[str, Any]) -> str:
+    named = fields.get("architectures")
+    found = named[0] if isinstance(named, list) and named else named
+    if not isinstance(found, str) or found not in ARCHITECTURES:
+        raise ModelFolderError(f"architecture is {shown(found)}; expected one of {', '.join(ARCHITECTURES)}")
+    return found
+
+
+def _rope(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = fields.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise ModelFolderError(f"{name} is {shown(found)}; expected an object")
+    return found
+
+
 def _refuse_unknown_parts(fields: Mapping[str, Any]) -> None:
-    scaling = fields.get("rope_scaling") or fields.get("rope_parameters") or {}
+    ropes = {name: _rope(fields, name) for name in ("rope_scaling", "rope_parameters")}
     refused = {
         "hidden_act": fields.get("hidden_act", "silu") != "silu",
         "attention_bias": bool(fields.get("attention_bias")),
         "mlp_bias": bool(fields.get("mlp_bias")),
         "use_sliding_window": bool(fields.get("use_sliding_window")),
-        "rope_scaling": scaling.get("rope_type", scaling.get("type", "default")) != "default",
+        "quantization_config": bool(fields.get("quantization_config")),
         "auto_map": "auto_map" in fields,
     }
+    refused |= {name: rope.get("rope_type", rope.get("type", "default")) != "default" for name, rope in ropes.items()}
     for name, is_refused in refused.items():
         if is_refused:
-            raise ModelFolderError(f"{name} is {fields.get(name)!r}, which this architecture does not do")
+            raise ModelFolderError(f"{name} is {shown(fields.get(name))}, which this architecture does not do")
 
 
 def _read_tensors(folder: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
-    for path in _weight_files(folder):
+    for path in weight_files(folder):
         try:
             with safe_open(path, framework="pt") as file:
-                for name in set(file.keys()) & expected.keys():
-                    shape = tuple(file.get_slice(name).get_shape())
-                    if shape != expected[name]:
-                        found = f"{path}: tensor {name} has shape {list(shape)}"
-                        raise ModelFolderError(f"{found}; config.json asks for {list(expected[name])}")
-                    tensors[name] = file.get_tensor(name)
+                for name in sorted(file.keys()):
+                    if name in expected:
+                        _require_fit(f"{path}: tensor {name}", file.get_slice(name), expected[name])
+                        tensors[name] = file.get_tensor(name)
+                    elif not IDLE.fullmatch(name):
+                        found = f"{path}: holds the tensor {shown(name)}"
+                        raise ModelFolderError(f"{found}, which the model of config.json has no place for")
         except (SafetensorError, OSError) as error:
             raise ModelFolderError(f"{path}: cannot be read: {error}; copy the folder again") from None
     missing = sorted(expected.keys() - tensors.keys())
@@ -142,17 +158,32 @@ def _read_tensors(folder: Path, expected: Mapping[str, tuple[int, ...]]) -> dict
     return tensors
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ModelFolderError(f"{index}: is not an index of tensors; copy the folder again") from None
-        files = [folder / Path(name).name for name in sorted(names)]
-    else:
-        files = [folder / "model.safetensors"]
+def _require_fit(where: str, stored: Any, expected: tuple[int, ...]) -> None:
+    shape, number_format = tuple(stored.get_shape()), stored.get_dtype()
+    if shape != expected:
+        raise ModelFolderError(f"{where} has shape {list(shape)}; config.json asks for {list(expected)}")
+    if number_format not in NUMBER_FORMATS:
+        remedy = "take the model that it was made from"
+        raise ModelFolderError(f"{where} is {number_format}; expected one of {', '.join(NUMBER_FORMATS)}; {remedy}")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder: one, or those of its index, by name.
+
+    Raises:
+        ModelFolderError: the index is damaged, or a file is missing.
+    """
+    index = folder / INDEX
+    files = [folder / name for name in _shards(index)] if index.is_file() else [folder / WEIGHTS]
     for path in files:
         if not path.is_file():
             raise ModelFolderError(f"{folder}: has no {path.name}; expected a model folder")
     return files
+
+
+def _shards(index: Path) -> list[str]:
+    places = parse_object(index.read_bytes(), where=str(index)).get("weight_map")
+    names = list(places.values()) if isinstance(places, dict) else []
+    if not names or not all(isinstance(name, str) and name and name == Path(name).name for name in names):
+        raise ModelFolderError(f"{index}: is not an index of tensors; copy the folder again")
+    return sorted(set(names))

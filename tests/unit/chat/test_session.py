@@ -12,23 +12,9 @@ from duologue.errors import ConfigError, ContextLengthError, DataError
 from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
 from duologue.generation.events import FinishEvent
-from duologue.tokenizer.config import TokenizerConfig
 from duologue.tokenizer.encode_conversation import encode_prompt
-from duologue.tokenizer.tokenizer import Tokenizer
-from duologue.transformer.config import TransformerConfig
-from duologue.transformer.model import Transformer
 
 CONFIG = GenerationConfig(max_new_tokens=10)
-SHAPE = TransformerConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-                          intermediate_size=16, max_position_embeddings=96)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    texts = ["hello, how are you?", "你好", "user\n", "assistant\n", "system\n"]
-    tokenizer = Tokenizer.train(texts, TokenizerConfig(vocab_size=300))
-    model = Transformer(SHAPE, vocab_size=tokenizer.vocab_size).eval().requires_grad_(False)
-    return Engine(model, tokenizer)
 
 
 @pytest.fixture
@@ -96,6 +82,14 @@ def test_stopping_keeps_what_was_said(session: ChatSession) -> None:
 def test_stopping_before_the_first_token_changes_nothing(session: ChatSession) -> None:
     before = session.conversation
     session.say("hello").close()
+    assert session.conversation == before
+
+
+def test_stopping_a_search_before_its_first_word_changes_nothing(engine: Engine) -> None:
+    session = ChatSession(engine, GenerationConfig(max_new_tokens=10, num_beams=3))
+    before = session.conversation
+    with contextlib.closing(session.say("hello", tells_beams=True)) as events:
+        assert next(events).text == ""
     assert session.conversation == before
 
 

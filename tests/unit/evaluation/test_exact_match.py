@@ -32,7 +32,8 @@ class FakeEngine:
         if on_finished:
             on_finished(len(prompts))
         texts = [self.replies[prompt.messages[-1].content] for prompt in prompts]
-        return [GenerationOutput([[1]], [0.0], [FinishReason.STOP], [text], GenerationStats()) for text in texts]
+        numbers = ([[1]], [0.0], [0.0], [[0.0]], [FinishReason.STOP])
+        return [GenerationOutput(*numbers, [text], GenerationStats()) for text in texts]
 
 
 def item(question: str, *answers: str, skill: str = "sums", lang: str = "en", distance: int | None = None) -> TestItem:

@@ -7,21 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.generation import (
-    LogitsProcessorList,
-    MinNewTokensLengthLogitsProcessor,
-    MinPLogitsWarper,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
-from duologue.generation.logits import process_logits
-from duologue.generation.prefill import prefill
 from duologue.generation.rows import Rows, run_rows
+from duologue.generation.token_tree import ROOT, TokenTree
 from duologue.transformer.config import TransformerConfig
 
 LLAMA = TransformerConfig(
@@ -116,11 +106,17 @@ def forced_logprobs(oracle: PreTrainedModel, prompt: list[int], ids: list[int]) 
 
 @pytest.mark.parametrize("max_rows", [1, 7, 64])
 def test_a_prompt_read_in_pieces_is_the_prompt_read_whole(engine: Engine, max_rows: int) -> None:
-    prompt = random_prompts(1, longest=100, seed=6)[0] * 3
-    whole, pieces = engine.arena.lend(num_lanes=1, width=120), engine.arena.lend(num_lanes=1, width=120)
-    expected = prefill(engine.model, whole, [prompt[:110]])
-    found = prefill(engine.model, pieces, [prompt[:110]], max_rows=max_rows)
-    assert torch.allclose(found, expected, atol=1e-4)
+    prompt = (random_prompts(1, longest=100, seed=6)[0] * 3)[:110]
+
+    def last_of(pieces: int) -> torch.Tensor:
+        tree = TokenTree(engine.arena.lend(120))
+        slot, mask = ROOT, tree.root_mask()
+        for first in range(0, len(prompt), pieces):
+            rows = tree.chain(slot, mask, prompt[first : first + pieces])
+            slot, mask, hidden = rows.slots[-1], rows.mask[-1:], run_rows(engine.model, [rows])
+        return hidden[-1]
+
+    assert torch.allclose(last_of(max_rows), last_of(len(prompt)), atol=1e-4)
 
 
 def test_cached_logits_are_the_uncached_ones(engine: Engine, oracle: PreTrainedModel) -> None:
@@ -134,39 +130,13 @@ def test_cached_logits_are_the_uncached_ones(engine: Engine, oracle: PreTrainedM
 
 def test_rows_see_only_what_their_mask_opens(engine: Engine) -> None:
     """What a closed slot holds changes nothing."""
-    lane = engine.arena.lend(num_lanes=1, width=16)
-    prefill(engine.model, lane, [[5, 6, 7, 8]])
-    mask = torch.tensor([[[0.0, 0.0, float("-inf"), 0.0, 0.0]]])
-    rows = Rows(torch.tensor([[9]]), torch.tensor([[4]]), torch.tensor([[4]]), mask)
-    before = run_rows(engine.model, lane, rows)
+    lane = engine.arena.lend(16)
+    tree = TokenTree(lane)
+    run_rows(engine.model, [tree.chain(ROOT, tree.root_mask(), [5, 6, 7, 8])])
+    mask = torch.tensor([[0.0, 0.0, float("-inf"), 0.0, 0.0]])
+    rows = Rows(lane, [9], [4], [4], mask)
+    before = run_rows(engine.model, [rows])
     for layer in range(engine.arena.num_layers):
         lane.keys(layer)[:, :, 2] = 100.0
         lane.values(layer)[:, :, 2] = 100.0
-    assert torch.equal(run_rows(engine.model, lane, rows), before)
-
-
-SAMPLERS = [
-    ({"temperature": 0.7}, lambda: [TemperatureLogitsWarper(0.7)]),
-    ({"top_k": 12}, lambda: [TopKLogitsWarper(12)]),
-    ({"top_p": 0.8}, lambda: [TopPLogitsWarper(0.8)]),
-    ({"min_p": 0.05}, lambda: [MinPLogitsWarper(0.05)]),
-    (
-        {"temperature": 1.7, "top_k": 40, "top_p": 0.9, "min_p": 0.02, "repetition_penalty": 1.2, "min_new_tokens": 5},
-        lambda: [RepetitionPenaltyLogitsProcessor(1.2), MinNewTokensLengthLogitsProcessor(4, 5, [1, 2]),
-                 TemperatureLogitsWarper(1.7), TopKLogitsWarper(40), TopPLogitsWarper(0.9), MinPLogitsWarper(0.02)],
-    ),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("settings", "processors"), SAMPLERS, ids=lambda value: str(value)[:24])
-def test_processors_are_those_of_transformers(settings: dict[str, float], processors: object) -> None:
-    generator = torch.Generator().manual_seed(0)
-    for scale in (0.5, 3.0, 10.0):
-        logits = torch.randn(6, 200, generator=generator) * scale
-        ids = torch.randint(200, (6, 7), generator=generator)  # 4 of a prompt and 3 generated
-        seen = torch.zeros(6, 200, dtype=torch.bool).scatter(1, ids, True)
-        found = process_logits(
-            logits, GenerationConfig(do_sample=True, **settings), num_generated=[3] * 6, eos_token_ids=[{1, 2}] * 6,
-            seen_NV=seen if "repetition_penalty" in settings else None,
-        )  # fmt: skip
-        assert torch.equal(found, LogitsProcessorList(processors())(ids, logits.clone()))
+    assert torch.equal(run_rows(engine.model, [rows]), before)

@@ -10,7 +10,6 @@ import torch
 
 from duologue.conversation import Conversation, Role
 from duologue.errors import ConfigError, ContextLengthError, DataError, NumericalError
-from duologue.generation.batch import Batch
 from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
 from duologue.generation.events import FinishEvent, FinishReason, TokenEvent
@@ -40,7 +39,7 @@ def test_a_request_gives_the_same_in_a_batch_as_alone(engine: Engine) -> None:
 
 def test_lanes_are_refilled_as_requests_finish(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """With four lanes for nine prompts that end at different times, nothing gets mixed up."""
-    monkeypatch.setattr("duologue.generation.engine.MAX_LANES", 4)
+    monkeypatch.setattr("duologue.generation.scheduler.MAX_REPLYING", 4)
     ends = Counter(token for prompt in PROMPTS for token in engine.generate(prompt).sequences[0][:20])
     engine.eos_token_ids = frozenset(token for token, _ in ends.most_common(8))
     counts: list[int] = []
@@ -93,19 +92,9 @@ def test_the_greatest_chance_draws_no_impossible_token() -> None:
     assert draw(torch.tensor([[float("-inf"), 0.0]]), [0.0]).tolist() == [1]
 
 
-def test_replies_share_the_slots_of_their_prompt(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    used: list[int] = []
-    step = Batch.step
-
-    def watched(batch: Batch) -> object:
-        events = step(batch)
-        used.append(batch._requests[0].num_used)
-        return events
-
-    monkeypatch.setattr(Batch, "step", watched)
+def test_replies_share_the_slots_of_their_prompt(engine: Engine) -> None:
     config = GenerationConfig(max_new_tokens=9, min_new_tokens=9, temperature=0.9, num_return_sequences=4)
-    engine.generate(PROMPTS[1], config)
-    assert used[-1] == len(PROMPTS[1]) + 4 * 8
+    assert engine.generate(PROMPTS[1], config).stats.peak_slots == len(PROMPTS[1]) + 4 * 8
 
 
 def test_events_tell_the_whole_reply(engine: Engine) -> None:
@@ -239,7 +228,7 @@ def test_damaged_weights_are_a_numerical_error_and_spoil_nothing(engine: Engine)
     weight = engine.model.model.layers[0].mlp.up_proj.weight
     kept = weight.clone()
     weight.fill_(math.nan)
-    with pytest.raises(NumericalError, match="token 0 after a prompt of 5: the logits are not finite"):
+    with pytest.raises(NumericalError, match="step 0 after a prompt of 5 tokens: the logits are not finite"):
         engine.generate(PROMPTS[0])
     with pytest.raises(NumericalError, match="a candidate"):
         engine.score(PROMPTS[0], ["a"])

@@ -1,6 +1,9 @@
 """GGUF out and in again: the same weights, ids and template; and transformers reads the same numbers from the file."""
 
+import contextlib
 import dataclasses
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from duologue.errors import ModelFolderError
 from duologue.hub.gguf_header import read_gguf_header
 from duologue.hub.gguf_in import unpack_gguf
 from duologue.hub.gguf_out import Precision, export_gguf
+from duologue.hub.inspection import inspect_model
 from duologue.tokenizer.encode_conversation import encode_prompt
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.transformer.attention import document_attention
@@ -117,6 +121,20 @@ def repack(source: Path, target: Path, kind: gguf.GGMLQuantizationType) -> None:
         ({"llama.embedding_length": 32}, "settings ask for"),
         ({"tokenizer.ggml.add_bos_token": True}, "add_bos_token"),
         ({"tokenizer.chat_template": "{{ messages[0].content }}"}, "not approximated"),
+        ({"general.architecture": ["llama"]}, "general.architecture is ['llama']"),
+        ({"tokenizer.ggml.pre": ["smollm"]}, "tokenizer.ggml.pre is ['smollm']"),
+        ({"tokenizer.ggml.merges": ["nowhere to"]}, "merges do not fit the tokens: "),
+        ({"tokenizer.ggml.token_type": [1, 1]}, "token_type has 2 entries; expected one for each token"),
+        ({"tokenizer.ggml.token_type": 3}, "token_type has 3; expected one for each token"),
+        ({"llama.rope.scaling.factor": 4.0}, "rope.scaling.factor is 4.0"),
+        ({"llama.rope.scale_linear": 2.0}, "rope.scale_linear is 2.0"),
+        ({"llama.block_count": 10**9}, "block_count is 1000000000; expected a whole number from 1 to 1024"),
+        ({"llama.block_count": 2.5}, "block_count is 2.5; expected a whole number"),
+        ({"llama.block_count": [2]}, "block_count is [2]; expected a whole number"),
+        ({"llama.attention.head_count": 0}, "attention.head_count is 0; expected a whole number"),
+        ({"llama.attention.head_count_kv": 3}, "num_key_value_heads: is 3; expected a divisor"),
+        ({"llama.attention.layer_norm_rms_epsilon": math.nan}, "epsilon is nan; expected a number above 0"),
+        ({"llama.rope.freq_base": math.inf}, "freq_base is inf; expected a number above 0"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused_by_name(
@@ -130,8 +148,61 @@ def test_what_cannot_be_reproduced_is_refused_by_name(
         return dataclasses.replace(header, metadata={**header.metadata, **change})
 
     monkeypatch.setattr("duologue.hub.gguf_in.read_gguf_header", changed)
-    with pytest.raises(ModelFolderError, match=complaint.replace(".", r"\.")):
+    with pytest.raises(ModelFolderError, match=re.escape(complaint)):
         unpack_gguf(tmp_path / "model.gguf", tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "complaint"),
+    [
+        ("blk.0.attn_q.weight", {"shape": (4, 16, 64)}, "blk.0.attn_q.weight has shape [4, 16, 64]; its settings ask"),
+        ("blk.0.attn_q.weight", {"shape": (63, 64)}, "blk.0.attn_q.weight has shape [63, 64]; its settings ask"),
+        ("blk.0.attn_q.weight", {"name": "blk.00.attn_q.weight"}, "tensor blk.00.attn_q.weight: this architecture has"),
+        ("blk.0.attn_q.weight", {"name": "blk.7.attn_q.weight"}, "blk.7.attn_q.weight has shape [64, 64]; its"),
+        ("blk.0.attn_q.weight", {"name": "rope_freqs.weight"}, "tensor rope_freqs.weight: this architecture has none"),
+        ("token_embd.weight", {"name": "blk.9.ffn_up.weight"}, "lacks the tensor token_embd.weight"),
+        ("token_embd.weight", {"shape": (7, 64)}, "tokens, and embeddings of 7"),
+    ],
+)
+def test_a_tensor_that_does_not_fit_is_refused_by_name(
+    tmp_path: Path,
+    write_model: WriteModel,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    change: dict[str, object],
+    complaint: str,
+) -> None:
+    export_gguf(write_model(tmp_path / "model", LLAMA), tmp_path / "model.gguf", "f32")
+    header = read_gguf_header(tmp_path / "model.gguf")
+    tensors = [dataclasses.replace(tensor, **(change if tensor.name == name else {})) for tensor in header.tensors]
+    changed = dataclasses.replace(header, tensors=tuple(tensors))
+    monkeypatch.setattr("duologue.hub.gguf_in.read_gguf_header", lambda path: changed)
+    with pytest.raises(ModelFolderError, match=re.escape(complaint)):
+        unpack_gguf(tmp_path / "model.gguf", tmp_path / "again")
+
+
+def test_a_token_that_stands_for_no_bytes_is_refused(
+    tmp_path: Path, write_model: WriteModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_gguf(write_model(tmp_path / "model", LLAMA, extra_vocabulary=1), tmp_path / "model.gguf", "f32")
+    header = read_gguf_header(tmp_path / "model.gguf")
+    tokens = [*header.metadata["tokenizer.ggml.tokens"][:-1], "好"]
+    changed = dataclasses.replace(header, metadata={**header.metadata, "tokenizer.ggml.tokens": tokens})
+    monkeypatch.setattr("duologue.hub.gguf_in.read_gguf_header", lambda path: changed)
+    with pytest.raises(ModelFolderError, match="tokens holds one with '好'"):
+        unpack_gguf(tmp_path / "model.gguf", tmp_path / "again")
+
+
+def test_a_file_with_several_templates_passes_and_each_is_looked_at(tmp_path: Path, write_model: WriteModel) -> None:
+    export_gguf(write_model(tmp_path / "model", LLAMA), tmp_path / "model.gguf", "f32")
+    for harmful, source in ((False, "{{ messages[0].content }}"), (True, "{{ lipsum() }}")):
+        writer = gguf.GGUFWriter(tmp_path / "several.gguf", "llama")
+        writer.add_chat_template([{"name": "default", "template": "{{ 'a' }}"}, {"name": "tools", "template": source}])
+        for step in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.close):
+            step()
+        assert read_gguf_header(tmp_path / "several.gguf").metadata["tokenizer.chat_templates"] == ["tools"]
+        with pytest.raises(ModelFolderError, match="lipsum") if harmful else contextlib.nullcontext():
+            inspect_model(tmp_path / "several.gguf")
 
 
 def test_a_row_that_blocks_do_not_divide_is_refused(tmp_path: Path, write_model: WriteModel) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from duologue.errors import ModelFolderError
-from duologue.transformer.weights import load_transformer
+from duologue.transformer.weights import load_transformer, weight_files
 
 
 def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -66,11 +66,93 @@ def test_weights_cut_short_are_refused(model_folder: Path, keep: int) -> None:
         ("auto_map", {"AutoModel": "x.Y"}),
         ("hidden_size", "wide"),
         ("num_hidden_layers", 0),
+        ("num_attention_heads", 0),
+        ("hidden_size", [32]),
+        ("architectures", {"a": "b"}),
+        ("architectures", [["LlamaForCausalLM"]]),
+        ("rope_parameters", 5),
+        ("rope_parameters", {"rope_type": "llama3"}),
+        ("rope_scaling", "linear"),
+        ("quantization_config", {"quant_method": "fp8"}),
     ],
 )
 def test_what_is_not_done_here_is_refused_by_name(model_folder: Path, field: str, value: object) -> None:
     edit_config(model_folder, lambda fields: fields.update({field: value}))
-    with pytest.raises(ModelFolderError, match=field.removesuffix("s")):
+    if field == "num_attention_heads":
+        edit_config(model_folder, lambda fields: fields.pop("head_dim", None))
+    with pytest.raises(ModelFolderError, match=rf"config\.json: .*{field.removesuffix('s')}"):
+        load_transformer(model_folder)
+
+
+def test_each_of_two_ropes_is_looked_at(model_folder: Path) -> None:
+    ropes = {"rope_scaling": {"rope_type": "default"}, "rope_parameters": {"rope_type": "yarn", "factor": 4.0}}
+    edit_config(model_folder, lambda fields: fields.update(ropes))
+    with pytest.raises(ModelFolderError, match="rope_parameters is"):
+        load_transformer(model_folder)
+
+
+def test_a_key_that_stands_twice_is_refused(model_folder: Path) -> None:
+    path = model_folder / "config.json"
+    path.write_text(path.read_text().rstrip().removesuffix("}") + ', "hidden_act": "silu"}')
+    with pytest.raises(ModelFolderError, match=r"config\.json: .*'hidden_act' stands twice"):
+        load_transformer(model_folder)
+
+
+def test_a_tensor_without_a_place_is_refused(model_folder: Path) -> None:
+    tensors = load_file(model_folder / "model.safetensors")
+    tensors["model.layers.0.self_attn.q_proj.bias"] = torch.ones(32)
+    save_file(tensors, model_folder / "model.safetensors")
+    with pytest.raises(ModelFolderError, match=r"holds the tensor 'model\.layers\.0\.self_attn\.q_proj\.bias', which"):
+        load_transformer(model_folder)
+
+
+def test_tensors_that_say_nothing_new_are_passed_over(model_folder: Path) -> None:
+    tensors = load_file(model_folder / "model.safetensors")
+    before = load_transformer(model_folder).state_dict()
+    idle = {"lm_head.weight": tensors["model.embed_tokens.weight"].clone(),
+            "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}  # fmt: skip
+    save_file(tensors | idle, model_folder / "model.safetensors")
+    after = load_transformer(model_folder).state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_numbers_that_mean_nothing_without_a_scale_are_refused(model_folder: Path, dtype: torch.dtype) -> None:
+    tensors = load_file(model_folder / "model.safetensors")
+    tensors["model.layers.0.mlp.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"].to(dtype)
+    save_file(tensors, model_folder / "model.safetensors")
+    with pytest.raises(ModelFolderError, match=r"up_proj\.weight is (I8|F8_E4M3); expected one of F64, F32"):
+        load_transformer(model_folder)
+
+
+def test_shards_are_read_by_their_index(model_folder: Path) -> None:
+    whole = load_transformer(model_folder).state_dict()
+    tensors = load_file(model_folder / "model.safetensors")
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    places = {name: names[number % 2] for number, name in enumerate(sorted(tensors))}
+    for file in names:
+        save_file({name: tensors[name] for name in places if places[name] == file}, model_folder / file)
+    (model_folder / "model.safetensors").unlink()
+    (model_folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    assert weight_files(model_folder) == [model_folder / name for name in names]
+    found = load_transformer(model_folder).state_dict()
+    assert all(torch.equal(whole[name], found[name]) for name in whole)
+    (model_folder / names[1]).unlink()
+    with pytest.raises(ModelFolderError, match=f"has no {names[1]}"):
+        load_transformer(model_folder)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "[]", "{", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 5, "b": "c"}}', '{"weight_map": {"a": ""}}',
+        '{"weight_map": {"a": "../model.safetensors"}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_index_is_refused(model_folder: Path, index: str) -> None:
+    (model_folder / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ModelFolderError, match=r"index\.json"):
         load_transformer(model_folder)
 
 

