@@ -8,85 +8,23 @@ Shapes: N live beams, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from duologue.generation.beam_search import BeamSearch, BeamStep, Candidate, Finished, PruneReason
-from duologue.generation.events import (
-    BeamCommitEvent,
-    BeamExpandEvent,
-    BeamFinishEvent,
-    BeamNode,
-    BeamPruneEvent,
-    Event,
-    FinishReason,
-    GenerationStats,
-)
+from duologue.generation.beam_nodes import Group, Node
+from duologue.generation.beam_report import report_step
+from duologue.generation.beam_search import BeamSearch, BeamStep, Candidate
+from duologue.generation.events import BeamCommitEvent, Event, FinishReason, GenerationStats
 from duologue.generation.logits import RowContext, process_scores, uses_history, warp_for_sampling
-from duologue.generation.reply import Reply, Task, Top, likeliest
+from duologue.generation.reply import Reply, Task, likeliest
 from duologue.generation.rows import Rows
 from duologue.generation.sampling import noise_of
 from duologue.generation.stochastic_beams import StochasticBeams
 from duologue.generation.writer import Writer
-
-
-@dataclass
-class Node:
-    """A token of the tree.
-
-    Attributes:
-        slot: where it lies once it was run.
-        score: of all tokens up to here, as the search ranks.
-        token_ids: all tokens up to here.
-        state: of the constraint.
-        seen: which tokens stand in the prompt or up to here, [V]; None where nobody asks.
-    """
-
-    id: int
-    parent: Node | None
-    token_id: int
-    logprob: float
-    score: float
-    token_ids: list[int]
-    slot: int = -1
-    top: Top = ()
-    state: Hashable = None
-    seen: Tensor | None = None
-
-    def path(self) -> list[Node]:
-        """The nodes from the first token of the reply to this one."""
-        found, node = [], self
-        while node.parent is not None:
-            found.append(node)
-            node = node.parent
-        return found[::-1]
-
-    def begins_with(self, token_ids: list[int]) -> bool:
-        """Whether these are its first tokens."""
-        return [node.token_id for node in self.path()[: len(token_ids)]] == token_ids
-
-
-@dataclass
-class Group:
-    """A search with its live beams, the best first, and the last tokens of its finished replies."""
-
-    search: BeamSearch | StochasticBeams
-    beams: list[Node]
-    finished: dict[Finished, Node]
-
-    def in_order(self) -> list[tuple[Finished, Node]]:
-        """The finished replies, the best first."""
-        return [(done, self.finished[done]) for done in self.search.finished]
-
-    def contenders(self) -> list[Node]:
-        """The nodes of which one leads to this search's best reply, or is its end."""
-        rows, is_finished = self.search.contenders()
-        ended = [self.finished[self.search.finished[0]]] if is_finished else []
-        return ended + [self.beams[row] for row in rows]
 
 
 class Beams(Writer):
@@ -127,7 +65,7 @@ class Beams(Writer):
 
     def rows(self) -> Rows:
         """The newest token of each beam, children of what was run before."""
-        parents = [node.parent.slot for node in self._live if node.parent is not None]
+        parents = [node.before.slot for node in self._live]
         rows = self.tree.branch(parents, self._mask[self._rows], [node.token_id for node in self._live])
         for node, slot in zip(self._live, rows.slots, strict=True):
             node.slot = slot
@@ -144,9 +82,8 @@ class Beams(Writer):
         return [] if self.is_done else list(self._end(FinishReason.CANCELLED))
 
     def best_slot(self) -> int:
-        """Of the best reply, as far as it was run; what led to a dead end lost its slots, and others may lie there."""
-        is_given_up = self.replies[0].finish_reason is FinishReason.DEAD_END
-        node = self._root if is_given_up else self._best
+        """Of the best reply, as far as it was run; of the prompt, where the reply came to a dead end."""
+        node = self._best
         return node.slot if node.slot >= 0 or node.parent is None else node.parent.slot
 
     @property
@@ -187,7 +124,7 @@ class Beams(Writer):
         scores_NV = process_scores(logprobs_NV, config, contexts)
 
         def ends(row: int, token_id: int) -> bool:
-            return token_id in self.task.eos_token_ids or self._is_stopped([*beams[row].token_ids, token_id])
+            return self._ends([*beams[row].token_ids, token_id])
 
         if isinstance(group.search, BeamSearch):
             return group.search.advance(scores_NV, ends)
@@ -205,13 +142,14 @@ class Beams(Writer):
         left = [group.finished.pop(done) for done in step.left if done in group.finished]
         group.finished |= ended
         for node in left:
-            self.tree.release(_slot_before(node))
+            self.tree.release(node.before.slot)
         for node in parents:
             self.tree.release(node.slot)
             node.token_ids, node.seen = [], None  # its children have their own
         self.stats.rows_pruned += len(step.bounded)
         if self.tells_beams:
-            yield from self._tell(parents, group, step, ended)
+            is_end = {node.id: self._ends(node.token_ids) for node in ended.values()}
+            yield from report_step(group, step, parents, ended, is_end=is_end, decode=self.task.tokenizer.decode)
 
     def _node(self, parents: Sequence[Node], candidate: Candidate, logprobs_NV: Tensor) -> Node:
         parent, token_id, constraint = parents[candidate.row], candidate.token_id, self.task.constraint
@@ -232,7 +170,10 @@ class Beams(Writer):
         ids = [*task.prompt_ids, *node.token_ids]
         return RowContext(ids, len(task.prompt_ids), task.eos_token_ids, node.seen, task.constraint, node.state)
 
-    def _is_stopped(self, token_ids: Sequence[int]) -> bool:
+    def _ends(self, token_ids: Sequence[int]) -> bool:
+        """Whether a reply ends with the last of these tokens."""
+        if token_ids[-1] in self.task.eos_token_ids:
+            return True
         stops = self.task.config.stop_strings
         return bool(stops) and any(stop in self.task.tokenizer.decode(token_ids) for stop in stops)
 
@@ -268,7 +209,9 @@ class Beams(Writer):
             unfinished.append(self._told)
         ranked.insert(0, (self._told.score, self._told) if place is None else ranked.pop(place))
         ranked = ranked[: self.task.config.num_return_sequences]
-        self._best = ranked[0][1]
+        held = [*self._live, *(node for group in self._groups for node in group.finished.values())]
+        # What led to a dead end has lost its slots, and others may lie there.
+        self._best = next((node for node in held if node is ranked[0][1]), self._root)
         for index, (score, node) in enumerate(ranked):
             reply = self._first if index == 0 else Reply(index, self.task.text_stream())
             reply.score = score
@@ -288,34 +231,6 @@ class Beams(Writer):
         shown = reply.text.text if reply.index else ""
         event = reply.finish(reason or (FinishReason.STOP if ends else FinishReason.LENGTH), self.stats)
         yield replace(event, text=shown + event.text)
-
-    def _tell(
-        self, parents: Sequence[Node], group: Group, step: BeamStep, ended: dict[Finished, Node]
-    ) -> Iterator[Event]:
-        nodes = [*group.beams, *ended.values()]
-        if nodes:
-            told = [BeamNode(node.id, _id_before(node), node.token_id, self.task.tokenizer.decode([node.token_id]),
-                             node.logprob, node.score) for node in nodes]  # fmt: skip
-            yield BeamExpandEvent(group.search.step, tuple(told))
-        for done, node in ended.items():
-            is_end = node.token_id in self.task.eos_token_ids or self._is_stopped(node.token_ids)
-            yield BeamFinishEvent(node.id, done.score, FinishReason.STOP if is_end else FinishReason.LENGTH)
-        followed, bounded = {_id_before(node) for node in nodes}, {candidate.row for candidate in step.bounded}
-        lost = {row: node for row, node in enumerate(parents) if node.id not in followed and node.id}
-        whys = {row: PruneReason.BOUND if row in bounded else PruneReason.RANK for row in lost}
-        for why in (PruneReason.RANK, PruneReason.BOUND):
-            if ids := tuple(node.id for row, node in lost.items() if whys[row] is why):
-                yield BeamPruneEvent(ids, why if group.beams or why is PruneReason.BOUND else PruneReason.DONE)
-
-
-def _slot_before(node: Node) -> int:
-    assert node.parent is not None
-    return node.parent.slot
-
-
-def _id_before(node: Node) -> int:
-    assert node.parent is not None
-    return node.parent.id
 
 
 def _num_equal(a: Sequence[int], b: Sequence[int], *, start: int) -> int:
