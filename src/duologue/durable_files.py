@@ -16,6 +16,8 @@ from pathlib import Path
 
 WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 
+GATHERED_BYTES = 2**20
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -37,7 +39,7 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> Fingerprint:
     digest, size_bytes = hashlib.sha256(), 0
     descriptor = os.open(path, WRITING, 0o666)
     try:
-        for chunk in chunks:
+        for chunk in _gathered(chunks):
             digest.update(chunk)
             size_bytes += len(chunk)
             _write_whole(descriptor, memoryview(chunk))
@@ -119,6 +121,19 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _gathered(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """The same bytes with small chunks put together, so that each is worth a call."""
+    small = bytearray()
+    for chunk in chunks:
+        if len(small) + len(chunk) < GATHERED_BYTES:
+            small += chunk
+            continue
+        yield bytes(small)
+        small.clear()
+        yield chunk
+    yield bytes(small)
 
 
 def _write_whole(descriptor: int, data: memoryview) -> None:

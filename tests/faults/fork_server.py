@@ -12,8 +12,8 @@ import sys
 import traceback
 from typing import NoReturn
 
-import matplotlib.backends.backend_agg
-import matplotlib.figure  # noqa: F401
+import matplotlib.backends.backend_agg  # noqa: F401
+import torch._dynamo  # noqa: F401
 
 import duologue.pipeline.plan
 import duologue.pipeline.stages  # noqa: F401

@@ -77,8 +77,8 @@ def data(tmp_path_factory: pytest.TempPathFactory, dialogues: list[Conversation]
 def words(data: Path, out: Path, *more: str) -> list[str]:
     """A run of ``tiny`` with a checkpoint every few steps."""
     return ["pretrain", "tiny", "--data", str(data), "--steps", str(STEPS), "--seed", "1", "--out", str(out),
-            "--data.builtin_dialogues", "0", "--pretraining.evaluate_every", "20",
-            "--pretraining.save_every_s", "0.05", *more]  # fmt: skip
+            "--data.builtin_dialogues", "0", "--pretraining.evaluate_every", "30",
+            "--pretraining.save_every_s", "0.2", *more]  # fmt: skip
 
 
 def result(out: Path) -> dict[str, object]:
@@ -111,7 +111,7 @@ def test_killed_at_random_moments(
         while True:
             process = starter.start(*words(data, out))
             if kills < KILLS:
-                time.sleep(rng.uniform(0, whole_s))
+                time.sleep(rng.uniform(0, 0.5 * whole_s))
                 os.kill(process, signal.SIGKILL)
             code = starter.wait(process)
             if code == 0:

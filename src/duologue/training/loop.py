@@ -5,6 +5,7 @@ Each step: batches -> loss -> gradients -> clip -> optimiser -> metrics; at time
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 from duologue.data.loader import Batch
+from duologue.durable_files import remove_leftovers
 from duologue.errors import NumericalError, RunFolderError
 from duologue.training.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
 from duologue.training.compiled import Compiler
@@ -46,6 +48,8 @@ class Trainer:
         """Takes the model as it is, or the newest whole checkpoint of the stage where there is one."""
         self.stage, self.config, self.model, self.hooks = stage, stage.config, model, hooks
         self.device = stage.machine.device
+        with contextlib.suppress(OSError):  # what stays takes room and does no harm
+            remove_leftovers(self._checkpoints)
         saved = self._newest_checkpoint()
         self.state = TrainState(self._first_schedule())
         self.decisions = self._decide(saved)
