@@ -42,6 +42,7 @@ def become(words: list[str], log: str) -> NoReturn:
         os._exit(code)
 
 
+print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)
     if "start" in order:

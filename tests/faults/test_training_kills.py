@@ -57,8 +57,10 @@ def server() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
-        yield process
         assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
         process.stdin.close()
 
 
@@ -111,7 +113,7 @@ def test_killed_at_random_moments(
         while True:
             process = starter.start(*words(data, out))
             if kills < KILLS:
-                time.sleep(rng.uniform(0, 0.5 * whole_s))
+                time.sleep(rng.uniform(0, 0.7 * whole_s))
                 os.kill(process, signal.SIGKILL)
             code = starter.wait(process)
             if code == 0:
@@ -144,6 +146,22 @@ def test_a_signal_saves_and_ends_within_a_step(
     ]
     assert last_line >= lines[-1]["step"]
     assert starter.said().splitlines()[-1] == "duologue pretrain: stopped; the same command carries on"
+
+
+def test_a_second_signal_quits_at_once(starter: Starter, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    # One step of these is far longer than the wait for it may be.
+    process = starter.start(*words(data, out, "--pretraining.batch_tokens", "2000000",
+                                   "--pretraining.micro_batch_tokens", "1024"))  # fmt: skip
+    await_file("pretraining/metrics.jsonl", out)
+    time.sleep(0.2)
+    os.kill(process, signal.SIGTERM)
+    time.sleep(0.2)
+    begin = time.monotonic()
+    os.kill(process, signal.SIGTERM)
+    assert starter.wait(process) == 130
+    assert time.monotonic() - begin < 5
+    assert not list(checkpoint_folders(out / "pretraining" / "checkpoints"))
 
 
 def test_a_second_trainer_is_refused_until_the_first_is_dead(starter: Starter, data: Path, tmp_path: Path) -> None:
