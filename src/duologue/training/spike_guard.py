@@ -1,6 +1,6 @@
 """Judges each step before it is taken: a loss or gradient that is no number, or far above the recent ones, is not.
 
-Source: the rule is that of OLMo 2, arXiv:2501.00656, section 3.2 (steps far outside the recent spread are left out);
+Source: the rule is that of OLMo-core's SkipStepOptimizer (steps far outside the recent spread are left out), with
 median and median deviation in place of mean and standard deviation, since a spike moves those less.
 """
 
