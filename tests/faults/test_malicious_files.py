@@ -254,7 +254,9 @@ FILES: dict[str, tuple[Make, str]] = {
     },
     "pickle named as safetensors": (as_file("model.safetensors", lambda c: pickle.dumps(Payload(c))), "pickle"),
     "text pickle that runs a command": (
-        as_file("model.bin", lambda c: f"cos\nsystem\n(S'touch {c}'\ntR.".encode()), "pickle"),
+        as_file("model.bin", lambda c: f"cos\nsystem\n(S'touch {c}'\ntR.".encode()),
+        "pickle",
+    ),
     "PyTorch file": (as_file("model.pt", torch_file), "PyTorch.*pickle"),
     "PyTorch file of another name": (as_file("model.gguf", torch_file), "PyTorch.*pickle"),
     "NumPy array of objects": (as_file("model.npy", array_file), "NumPy"),
@@ -286,12 +288,18 @@ FOLDERS: dict[str, tuple[Make, str]] = {
     "zip as weights": (in_folder(model__safetensors=torch_file), "PyTorch"),
     "pointer as weights": (weights(b"version https://git-lfs.example/spec/v1\n"), "Git LFS"),
     "own program by auto_map": (
-        in_folder(config__json={**CONFIG, "auto_map": {"AutoModel": "own.Model"}}, own__py=own_program), "auto_map"),
+        in_folder(config__json={**CONFIG, "auto_map": {"AutoModel": "own.Model"}}, own__py=own_program),
+        "auto_map",
+    ),
     "auto_map deep inside": (config(text_config={"parts": [{"auto_map": {"AutoModel": "own.Model"}}]}), "auto_map"),
     "auto_map of the tokenizer": (
-        in_folder(tokenizer_config__json={"auto_map": {"AutoTokenizer": "own.T"}}), "auto_map"),
+        in_folder(tokenizer_config__json={"auto_map": {"AutoTokenizer": "own.T"}}),
+        "auto_map",
+    ),
     "auto_map hidden by its twin": (
-        in_folder(config__json='{"auto_map": {"AutoModel": "own.Model"}, "auto_map": null}'), "stands twice"),
+        in_folder(config__json='{"auto_map": {"AutoModel": "own.Model"}, "auto_map": null}'),
+        "stands twice",
+    ),
     "own pipeline": (config(custom_pipelines={"chat": {"impl": "own.Pipeline"}}), "custom_pipelines"),
     "trust asked for": (config(trust_remote_code=True), "trust_remote_code"),
     "own generation": (in_folder(generation_config__json={"custom_generate": "own/loop"}), "custom_generate"),
@@ -319,17 +327,22 @@ FOLDERS: dict[str, tuple[Make, str]] = {
     "link in a circle": (replaced("config.json", lambda p: p.symlink_to("config.json")), "config.json"),
     "link to nothing": (replaced("config.json", lambda p: p.symlink_to("other.json")), "does not exist"),
     "tokenizer of 65 MB": (sparse("tokenizer.json", b"{", 65 * 1024**2), "bytes long"),
-    "tokenizer of ten million lists": (
-        in_folder(tokenizer__json='{"model": [' + "[]," * 10_000_000 + "[]]}"), "parts"),
+    "tokenizer of ten million lists": (in_folder(tokenizer__json='{"model": [' + "[]," * 10_000_000 + "[]]}"), "parts"),
     "tokenizer a million deep": (in_folder(tokenizer__json='{"model":' + "[" * 1_000_000), "nested"),
     "tokenizer that is no JSON": (in_folder(tokenizer__json=lambda c: pickle.dumps(Payload(c))), "not a JSON object"),
     "tokenizer cut short": (in_folder(tokenizer__json=json.dumps(TOKENIZER)[:-1]), "open"),
     "shard up and out": (
-        in_folder(model__safetensors__index__json={"weight_map": {"a": "../../other.safetensors"}}), "without a path"),
+        in_folder(model__safetensors__index__json={"weight_map": {"a": "../../other.safetensors"}}),
+        "without a path",
+    ),
     "shard by full path": (
-        in_folder(model__safetensors__index__json={"weight_map": {"a": "/etc/model.safetensors"}}), "without a path"),
+        in_folder(model__safetensors__index__json={"weight_map": {"a": "/etc/model.safetensors"}}),
+        "without a path",
+    ),
     "shard that is a pickle": (
-        in_folder(model__safetensors__index__json={"weight_map": {"a": "model.bin"}}), "safetensors file"),
+        in_folder(model__safetensors__index__json={"weight_map": {"a": "model.bin"}}),
+        "safetensors file",
+    ),
     "index without a map": (in_folder(model__safetensors__index__json={"weight_map": 7}), "weight_map"),
 }
 SAFETENSORS: dict[str, tuple[Make, str]] = {
@@ -412,9 +425,13 @@ GGUF: dict[str, tuple[Make, str]] = {
     "same tensor twice": (gguf_of(tensor("a", [4]), tensor("a", [4], offset=32)), "stands twice"),
     "tensors cut off": (gguf_of(tensor("a", [16]), body=60), "beyond the end"),
     "template that is a bomb": (
-        gguf_with(setting("tokenizer.chat_template", 8, text("{{ 'a' * 10**9 }}"))), r"operator \*"),
+        gguf_with(setting("tokenizer.chat_template", 8, text("{{ 'a' * 10**9 }}"))),
+        r"operator \*",
+    ),
     "second template that is a bomb": (
-        gguf_with(setting("tokenizer.chat_template.tools", 8, text("{{ lipsum() }}"))), "lipsum"),
+        gguf_with(setting("tokenizer.chat_template.tools", 8, text("{{ lipsum() }}"))),
+        "lipsum",
+    ),
 }
 DOUBLING = "".join(f"{{% set a{i + 1} = a{i} ~ a{i} %}}" for i in range(60))
 NESTING = "".join(f"{{% set a{i + 1} = [a{i}, a{i}] %}}" for i in range(60))

@@ -61,9 +61,7 @@ def test_the_recipe_that_a_run_keeps_makes_the_same_run(capsys: pytest.CaptureFi
     assert first == again
 
 
-def test_up_on_own_dialogues(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, dialogues: list[Conversation]
-) -> None:
+def test_up_on_own_dialogues(capsys: pytest.CaptureFixture[str], tmp_path: Path, dialogues: list[Conversation]) -> None:
     data = write_dialogues(tmp_path / "mine.jsonl", dialogues[:120])
     assert main(["up", "tiny", "--data", str(data), *FAST, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -187,7 +185,7 @@ def test_fine_tuning_without_a_model_is_one_line(capsys: pytest.CaptureFixture[s
 def test_another_recipe_in_the_same_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pretrain", "tiny", *FAST]) == 0
     said = fails(capsys, "pretrain", "tiny", *FAST, "--pretraining.learning_rate", "0.5")
-    assert "holds a finished stage with another learning_rate; give another --out" in said
+    assert "holds a finished stage with another learning_rate (0.01, now 0.5); give another --out" in said
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

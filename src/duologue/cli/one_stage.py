@@ -11,11 +11,12 @@ from duologue.cli.recipe_arguments import open_pipeline
 def train_one(arguments: argparse.Namespace, stage: Literal["pretraining", "finetuning"]) -> dict[str, object]:
     """Trains the stage, or shows its plan; gives its model folder."""
     pipeline = open_pipeline(arguments, stage=stage)
-    if arguments.dry_run:
-        from duologue.pipeline.plan import show_plan
+    with pipeline.run.claimed():
+        if arguments.dry_run:
+            from duologue.pipeline.plan import show_plan
 
-        return show_plan(pipeline, [stage])
-    pipeline.describe()
-    model = pipeline.pretrain() if stage == "pretraining" else pipeline.finetune()
+            return show_plan(pipeline, [stage])
+        pipeline.describe()
+        model = pipeline.pretrain() if stage == "pretraining" else pipeline.finetune()
     pipeline.display.title(f"model: {model}")
     return {"model": str(model)}

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, object]:
     """Trains it; gives its folder and size."""
     pipeline = open_pipeline(arguments, stage="tokenizer")
-    pipeline.describe()
-    size = pipeline.tokenizer.vocab_size
+    with pipeline.run.claimed():
+        pipeline.describe()
+        size = pipeline.tokenizer.vocab_size
     pipeline.display.title(f"tokenizer: {pipeline.run.tokenizer}, {size:,} tokens")
     return {"tokenizer": str(pipeline.run.tokenizer), "vocab_size": size}

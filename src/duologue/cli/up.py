@@ -30,6 +30,5 @@ def run(arguments: argparse.Namespace) -> dict[str, object]:
     from duologue.pipeline.stages import STAGES
     from duologue.pipeline.up import run_all
 
-    if arguments.dry_run:
-        return show_plan(pipeline, STAGES)
-    return run_all(pipeline)
+    with pipeline.run.claimed():
+        return show_plan(pipeline, STAGES) if arguments.dry_run else run_all(pipeline)

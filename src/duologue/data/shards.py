@@ -10,8 +10,6 @@ A shard folder holds
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -22,6 +20,7 @@ import numpy.typing as npt
 
 from duologue.conversation import Conversation
 from duologue.data.formats import PlainText, Row
+from duologue.durable_files import new_folder
 from duologue.errors import DataError, RunFolderError
 from duologue.tokenizer.encode_conversation import NO_LOSS, encode_conversations
 from duologue.tokenizer.tokenizer import Tokenizer
@@ -82,17 +81,12 @@ def write_shards(
     Raises:
         DataError: the corpus is empty, with ``if_empty`` as its message.
     """
-    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write(rows, tokenizer, partial, fingerprint, if_empty, on_progress)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with new_folder(folder) as partial:
+            _write(rows, tokenizer, partial, fingerprint, if_empty, on_progress)
     except OSError as error:
         reason = error.strerror or error
         raise RunFolderError(f"{folder}: cannot be written: {reason}; free space and start again") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return Shards.open(folder)
 
 
@@ -104,7 +98,6 @@ def _write(
     if_empty: str,
     on_progress: Callable[[int], None],
 ) -> None:
-    partial.mkdir(parents=True)
     dtype = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
     lengths: list[int] = []
     num_learned = num_bytes = 0
@@ -124,9 +117,7 @@ def _write(
     (partial / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
 
 
-def _tokenise(
-    batch: list[Row], tokenizer: Tokenizer
-) -> Iterator[tuple[list[int], npt.NDArray[np.uint8]]]:
+def _tokenise(batch: list[Row], tokenizer: Tokenizer) -> Iterator[tuple[list[int], npt.NDArray[np.uint8]]]:
     """Ids and learned marks of each row, in order; a plain text ends with the end-of-text token."""
     dialogues = iter(encode_conversations(tokenizer, [row for row in batch if isinstance(row, Conversation)]))
     texts = iter(tokenizer.encode_batch([row.text for row in batch if isinstance(row, PlainText)]))

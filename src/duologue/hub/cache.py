@@ -7,25 +7,15 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
-from duologue.errors import HubError
+from duologue.errors import BusyError, HubError
+from duologue.folder_lock import locked
 from duologue.hub.names import folder_name, kept_name
 
 RECORD = "pulled.json"
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[bytes]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +84,15 @@ def partial_folder(name: str) -> Iterator[Path]:
     folder = _folder(name)
     assert folder is not None, name
     partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        lock = open(partial.with_suffix(".lock"), "wb")  # noqa: SIM115
-    except OSError as error:
-        raise HubError(f"{folder.parent}: cannot be written: {error.strerror}; set DUOLOGUE_HOME to a folder that "
-                       "can") from None  # fmt: skip
-    with lock:
+    with ExitStack() as held:
         try:
-            _lock(lock)
-        except OSError:
+            partial.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(partial.with_suffix(".lock")))
+        except BusyError:
             raise HubError(f"{name} is being pulled by another process; wait until it is done") from None
+        except OSError as error:
+            raise HubError(f"{folder.parent}: cannot be written: {error.strerror}; set DUOLOGUE_HOME to a folder that "
+                           "can") from None  # fmt: skip
         yield partial
 
 

@@ -68,7 +68,7 @@ def quickstart(*, minutes: float, out: Path | None, display: Display | None = No
     run = RunFolder(out or Path("runs") / "quickstart")
     budget = Budget.of(minutes)
     _claim_folder(run, budget, display)
-    with _stopwatch(run) as minutes_spent:
+    with run.claimed(), _stopwatch(run) as minutes_spent:
         report = _train_and_test(run, budget, display, minutes_spent)
     show_report(report, display)
     return report
@@ -118,6 +118,8 @@ def _claim_folder(run: RunFolder, budget: Budget, display: Display) -> None:
     if recorded == vars(budget):
         return
     if recorded is not None:
+        with run.claimed():
+            pass  # nobody trains in it
         display.note(f"the earlier run was of other minutes; it is kept as {set_aside(run.path)}")
     elif run.path.is_dir() and any(run.path.iterdir()):
         raise RunFolderError(f"{run.path}: holds something else than a quickstart; give another --out")

@@ -7,7 +7,8 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,8 +17,12 @@ from typing import Any
 from safetensors import SafetensorError
 
 from duologue.config import to_mapping
-from duologue.errors import RunFolderError
+from duologue.durable_files import new_folder, remove_leftovers, replace_file
+from duologue.errors import BusyError, RunFolderError
+from duologue.folder_lock import locked
 from duologue.pipeline.recipe import NamedRecipe
+
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,28 @@ class RunFolder:
 
     def publish(self, stage: str) -> None:
         """Makes a stage's model the newest one of the run."""
-        replace_folder(self.model, lambda partial: shutil.copytree(self.stage(stage) / "model", partial))
+        trained = self.stage(stage) / "model"
+        replace_folder(self.model, lambda partial: shutil.copytree(trained, partial, dirs_exist_ok=True))
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """This process's alone, until it leaves or ends; what a killed one left half written is taken away.
+
+        Raises:
+            RunFolderError: another process is at work in it.
+        """
+        self.make()
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.path / LOCK))
+                for folder in (self.path, *(path for path in self.path.iterdir() if path.is_dir())):
+                    remove_leftovers(folder)
+            except BusyError as error:
+                remedy = "wait for it, or give another --out"
+                raise RunFolderError(f"{error}, which trains in this folder; {remedy}") from None
+            except OSError as error:
+                raise _not_written(self.path, error) from None
+            yield
 
     def make(self) -> None:
         """Makes the folder, where it is not there yet."""
@@ -73,25 +99,17 @@ class RunFolder:
 
 def replace_folder(target: Path, fill: Callable[[Path], object]) -> None:
     """A folder that appears whole: filled under a hidden name, then put in the place of the old one."""
-    partial = target.with_name(f".{target.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fill(partial)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        with new_folder(target) as partial:
+            fill(partial)
     except (OSError, SafetensorError) as error:
         raise _not_written(target, error) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole: under another name first, then renamed."""
-    partial = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        replace_file(path, text.encode("utf-8"))
     except OSError as error:
         raise _not_written(path, error) from None
 

@@ -37,8 +37,10 @@ from duologue.runtime import Machine, keep_freed_memory, measure_machine, seed_e
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
 from duologue.training.cost import MemoryEstimate
-from duologue.training.loop import Hooks, Stage, Trainer
+from duologue.training.identity import difference
+from duologue.training.loop import Trainer
 from duologue.training.metrics import plot_loss
+from duologue.training.stage import Hooks, Stage
 from duologue.transformer.lora import add_lora, merge_lora, save_adapter
 from duologue.transformer.lora_config import LoRAConfig
 from duologue.transformer.model import Transformer
@@ -239,10 +241,9 @@ class Pipeline:
         finished = read_json(self.run.stage(name) / "finished.json")
         if finished is None or not (self.run.stage(name) / "model" / "config.json").is_file():
             return False
-        for key in sorted(identity):
-            if finished.get(key) != identity[key]:
-                found = f"{self.run.stage(name)}: holds a finished stage with another {key}"
-                raise RunFolderError(f"{found}; give another --out, or delete that folder to train it anew")
+        if found := difference(finished, identity):
+            remedy = "give another --out, or delete that folder to train it anew"
+            raise RunFolderError(f"{self.run.stage(name)}: holds a finished stage with another {found}; {remedy}")
         return True
 
     def _identity(self, name: StageName, plan: StagePlan, start: Path | None) -> dict[str, Any]:

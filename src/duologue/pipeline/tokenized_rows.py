@@ -23,6 +23,7 @@ from duologue.pipeline.display import Display
 from duologue.pipeline.recipe import Recipe
 from duologue.pipeline.run_folder import RunFolder, read_json, replace_folder, write_json
 from duologue.tokenizer.tokenizer import Tokenizer
+from duologue.training.identity import difference
 
 StageName = Literal["pretraining", "finetuning"]
 NO_REPLIES = "nothing to learn from: no dialogue has an assistant turn; expected rows with a reply by the assistant"
@@ -54,9 +55,9 @@ class TokenizedRows:
         if found is None:
             make = self._train_tokenizer if self.init is None else partial(Tokenizer.from_pretrained, self.init)
             self._keep_tokenizer(make(), origin)
-        elif found != origin:
-            raise RunFolderError(f"{self.run.tokenizer}: was made from other data or settings; give another --out, or "
-                                 f"delete {self.run.path} to start anew")  # fmt: skip
+        elif other := difference(found, origin):
+            raise RunFolderError(f"{self.run.tokenizer}: was made from other data or settings: {other}; give another "
+                                 f"--out, or delete {self.run.path} to start anew")  # fmt: skip
         return Tokenizer.from_pretrained(self.run.tokenizer)
 
     def shards(self, stage: StageName, split: Split) -> Shards:

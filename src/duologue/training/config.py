@@ -27,6 +27,7 @@ class StageConfig:
     seed: Annotated[int, "order of the data and first weights"] = 0
     dtype: Annotated[Literal["auto", "float32", "bfloat16"], "number format; auto = what multiplies faster"] = "auto"
     compile: Annotated[Literal["auto", "on", "off"], "torch.compile; auto = where the stage is long enough"] = "auto"
+    threads: Annotated[int, "torch's threads; 0 = as many as it takes here, kept to the run's end"] = 0
     evaluate_every: Annotated[int, "steps between looks at the validation data; 0 = ten times a stage"] = 0
     patience: Annotated[int, "looks without a better validation loss before the stage stops; 0 = never"] = 0
     save_every_s: Annotated[float, "seconds between checkpoints"] = 60.0
@@ -34,7 +35,7 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         at_least = {"minutes": 0, "steps": 0, "epochs": 0, "sequence_length": 0, "micro_batch_tokens": 0,
-                    "weight_decay": 0, "warmup_steps": 0, "evaluate_every": 0, "patience": 0,
+                    "weight_decay": 0, "warmup_steps": 0, "evaluate_every": 0, "patience": 0, "threads": 0,
                     "save_every_s": 0, "seed": 0}  # fmt: skip
         for name, low in at_least.items():
             require(getattr(self, name) >= low, name, getattr(self, name), f"at least {low}")

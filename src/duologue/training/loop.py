@@ -5,83 +5,40 @@ Each step: batches -> loss -> gradients -> clip -> optimiser -> metrics; at time
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from duologue.data.loader import Batch, Loader
+from duologue.data.loader import Batch
+from duologue.durable_files import remove_leftovers
 from duologue.errors import NumericalError, RunFolderError
-from duologue.runtime import DtypeName, Machine
 from duologue.training.checkpoint import Checkpoint, load_newest_checkpoint, save_checkpoint
 from duologue.training.compiled import Compiler
-from duologue.training.config import StageConfig
 from duologue.training.cost import flops_per_token
+from duologue.training.decisions import Decisions, decide_once
+from duologue.training.identity import difference
 from duologue.training.interruption import Interruption
 from duologue.training.metrics import MetricsFile, StepMetrics
 from duologue.training.objective import Forward, next_token_loss
-from duologue.training.optim import Optimizers, is_finite
+from duologue.training.optim import Optimizers
 from duologue.training.precision import MasterWeights
 from duologue.training.schedule import Schedule
+from duologue.training.spike_guard import Verdict
+from duologue.training.stage import Hooks, Stage
+from duologue.training.state import TrainState
 from duologue.transformer.model import Transformer
 
 LOOKS_PER_STAGE = 10
 FEWEST_TIMED_STEPS = 3  # before the clock may decide anything
 SAVING_S = 1.0  # kept for the plot and the model folder at the end
 LOOK_TOKENS = 16_384  # of the validation rows at most, so that looking takes a small part of the time
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What is to be trained, on what, and where it is kept.
-
-    Attributes:
-        started: time.monotonic() when the stage began, from which ``minutes`` count.
-        identity: what must be the same for a checkpoint to be continued.
-    """
-
-    name: str
-    config: StageConfig
-    train: Loader
-    validation: Loader | None
-    folder: Path
-    machine: Machine
-    started: float
-    identity: dict[str, Any]
-
-    @property
-    def micro_batches(self) -> int:
-        """Batches of the loader in one optimiser step."""
-        return max(1, self.config.batch_tokens // (self.train.batch_rows * self.train.plan.sequence_length))
-
-
-@dataclass
-class Hooks:
-    """What a stage tells while it trains; each is called on the training thread."""
-
-    on_step: Callable[[StepMetrics, float | None], None] = lambda metrics, seconds_left: None
-    on_look: Callable[[Transformer, StepMetrics], None] = lambda model, metrics: None
-    on_note: Callable[[str], None] = lambda note: None
-
-
-@dataclass
-class TrainState:
-    """Everything that changes while a stage trains, but for weights and optimiser."""
-
-    schedule: Schedule
-    step: int = 0
-    num_tokens: int = 0
-    spent_s: float = 0.0
-    best_loss: float = math.inf
-    looks_without_gain: int = 0
-    step_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=30))
 
 
 class Trainer:
@@ -91,21 +48,26 @@ class Trainer:
         """Takes the model as it is, or the newest whole checkpoint of the stage where there is one."""
         self.stage, self.config, self.model, self.hooks = stage, stage.config, model, hooks
         self.device = stage.machine.device
+        with contextlib.suppress(OSError):  # what stays takes room and does no harm
+            remove_leftovers(self._checkpoints)
         saved = self._newest_checkpoint()
-        self.dtype_name: DtypeName = saved.state["dtype"] if saved else self._choose_dtype()
-        self.masters = MasterWeights(model, getattr(torch, self.dtype_name))
-        self.optimizers = Optimizers(self.masters.named, self.config)
         self.state = TrainState(self._first_schedule())
+        self.decisions = self._decide(saved)
+        self.masters = MasterWeights(model, getattr(torch, self.decisions.dtype))
+        self.optimizers = Optimizers(self.masters.named, self.config)
         if saved:
             self._restore(saved)
-        total_steps = self.state.schedule.total_steps or 0
-        is_wanted = saved.state["compiled"] if saved else self.config.is_worth_compiling(total_steps)
+            hooks.on_note(f"going on from step {self.state.step}")
         self.interruption = Interruption()
         self.compiler = Compiler(
-            model, is_wanted=is_wanted, on_note=hooks.on_note, is_stopping=lambda: self.interruption.is_asked
+            model,
+            is_wanted=self.decisions.is_compiled,
+            on_note=hooks.on_note,
+            is_stopping=lambda: self.interruption.is_asked,
         )
         self.metrics = MetricsFile(stage.folder / "metrics.jsonl", first_step=self.state.step)
-        self._resumed_at, self._look_s = time.monotonic(), saved.state["look_s"] if saved else 0.0
+        self._saved_step, self._events = self.state.step if saved else None, list[str]()
+        self._resumed_at = time.monotonic()
         self._looked_until_s = self.elapsed_s
 
     def run(self) -> Transformer:
@@ -113,40 +75,33 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: stopped by a signal; a checkpoint has been written.
-            NumericalError: the loss or the gradient is not finite; the weights are those of the step before.
+            NumericalError: the loss or the gradient is not finite or far too large, and going back did not help.
         """
         last_save = time.monotonic()
-        with self.interruption:
+        with self.interruption, self.decisions.in_force():
             while not self.state.schedule.is_over(self.state.step) and not self._has_stalled():
                 self._step()
                 if self.interruption.is_asked:
                     self.save()
                     raise KeyboardInterrupt
-                if time.monotonic() - last_save >= self.config.save_every_s:
+                is_calm = not self.state.guard.skips_in_a_row  # one may still have to go back to before this
+                if is_calm and time.monotonic() - last_save >= self.config.save_every_s:
                     self.save()
                     last_save = time.monotonic()
             self.save()
         return self._finished_model()
 
     def save(self) -> None:
-        """Writes a checkpoint of this very step."""
-        state = self.state
-        fields = {
-            "step": state.step,
-            "num_tokens": state.num_tokens,
-            "spent_s": self.elapsed_s,
-            "look_s": self._look_s,
-            "best_loss": state.best_loss if math.isfinite(state.best_loss) else None,
-            "looks_without_gain": state.looks_without_gain,
-            "schedule": state.schedule.to_dict(),
-            "dtype": self.dtype_name,
-            "compiled": self.compiler.is_compiled,
-            "identity": self.stage.identity,
-        }
-        tensors = {name: weight.detach() for name, weight in self.masters.named.items()}
-        checkpoint = Checkpoint(tensors, self.optimizers.state_tensors(), fields)
-        folder = self.stage.folder / "checkpoints"
-        save_checkpoint(folder, state.step, checkpoint, keep=self.config.keep_checkpoints)
+        """Writes a checkpoint of this very step, where there is none of it."""
+        if self._saved_step == self.state.step:
+            return
+        self.metrics.sync()
+        decisions = replace(self.decisions, is_compiled=self.compiler.is_compiled)
+        fields = self.state.to_dict(elapsed_s=self.elapsed_s)
+        fields |= {"decisions": asdict(decisions), "identity": self.stage.identity}
+        checkpoint = Checkpoint(self._weights(), self.optimizers.state_tensors(), fields)
+        save_checkpoint(self._checkpoints, self.state.step, checkpoint, keep=self.config.keep_checkpoints)
+        self._saved_step = self.state.step
 
     @property
     def elapsed_s(self) -> float:
@@ -164,19 +119,46 @@ class Trainer:
         loss = sum(self._backward(batch) for batch in batches) / max(1, num_labels)
         self.masters.scale_gradients(1 / max(1, num_labels))
         norm = self.masters.clip_gradients(self.config.max_gradient_norm)
-        if not math.isfinite(loss) or not is_finite(norm):
-            found = f"{self.stage.name} step {state.step}: loss is {loss}, gradient {float(norm)}"
-            remedy = f"lower {self.stage.name}.learning_rate and give another --out"
-            raise NumericalError(f"{found}; the weights are untouched; {remedy}")
-        rate = state.schedule.rate(state.step)
-        self.optimizers.step(rate=rate)
+        verdict, fault = state.guard.judge(loss, float(norm))
+        rate = state.schedule.rate(state.step) * state.guard.rate_scale
+        if verdict is Verdict.TAKE:
+            self.optimizers.step(rate=rate)
+            self.masters.publish()
         self.masters.clear_gradients()
-        self.masters.publish()
+        if verdict is Verdict.ROLL_BACK:
+            self._roll_back(fault)
+            return
         num_places = sum(batch.input_ids.size for batch in batches)
         state.step, state.num_tokens = state.step + 1, state.num_tokens + num_places
         if is_typical:  # a step in which the compiler worked is none
             state.step_seconds.append(time.monotonic() - start)
+        if fault:
+            self._tell(state.step - 1, f"skipped: {fault}")
         self._report(loss, rate, float(norm), num_places, time.monotonic() - start)
+
+    def _tell(self, step: int, event: str) -> None:
+        self._events.append(event)
+        self.hooks.on_note(f"{self.stage.name} step {step}: {event}")
+
+    def _roll_back(self, fault: str) -> None:
+        """Goes back to the newest checkpoint, with lower rates.
+
+        Raises:
+            NumericalError: there is none, or this did not help before.
+        """
+        failed, step, spent_s = self.state.guard, self.state.step, self.elapsed_s
+        saved = None if failed.is_exhausted else self._newest_checkpoint()
+        if saved is None:
+            tried = f"{failed.skips_in_a_row} steps in a row, and the run has gone back {failed.rollbacks} times"
+            remedy = f"the weights are untouched; lower {self.stage.name}.learning_rate and give another --out"
+            raise NumericalError(f"{self.stage.name} step {step}: {fault}; so it was {tried}; {remedy}")
+        self._restore(saved)
+        self.state.guard.rolled_back(failed)
+        self.state.spent_s, self._resumed_at = spent_s, time.monotonic()
+        self.metrics.rewind(self.state.step)
+        self._saved_step = None  # the checkpoint of this step does not know the lower rate
+        rates = f"learning rates times {self.state.guard.rate_scale:g}"
+        self._tell(self.state.step, f"went back to here from step {step}, where {fault}; {rates}")
 
     def _backward(self, batch: Batch) -> float:
         def loss_and_gradients(forward: Forward) -> float:
@@ -195,15 +177,16 @@ class Trainer:
         metrics = StepMetrics(
             step=self.state.step - 1, loss=loss, rate=rate, gradient_norm=norm, num_tokens=self.state.num_tokens,
             tokens_per_s=tokens_per_s, share_of_peak=self._share_of_peak(tokens_per_s), elapsed_s=self.elapsed_s,
-            validation_loss=validation_loss,
+            validation_loss=validation_loss, event="; ".join(self._events) or None,
         )  # fmt: skip
+        self._events.clear()
         self.metrics.append(metrics)
         self.hooks.on_step(metrics, self.seconds_left())
         if is_look:
             self._keep_best(validation_loss)
             with torch.compiler.set_stance("force_eager"):  # texts of any length are not worth compiling for
                 self.hooks.on_look(self.model, metrics)
-            self._look_s += time.monotonic() - start
+            self.state.look_s += time.monotonic() - start
 
     def seconds_left(self) -> float | None:
         """How long the stage will still take; None before anything is known."""
@@ -214,7 +197,7 @@ class Trainer:
         return (self.state.schedule.total_steps - self.state.step) * statistics.median(self.state.step_seconds)
 
     def _share_of_peak(self, tokens_per_s: float) -> float:
-        peak = self.stage.machine.gflops.get(self.dtype_name, 0.0)
+        peak = self.stage.machine.gflops.get(self.decisions.dtype, 0.0)
         length = self.stage.train.plan.sequence_length
         flops = flops_per_token(self.model, sequence_length=length)
         return tokens_per_s * flops / (peak * 1e9) if peak else 0.0
@@ -248,8 +231,7 @@ class Trainer:
             return
         if validation_loss < self.state.best_loss:
             self.state.best_loss, self.state.looks_without_gain = validation_loss, 0
-            tensors = {name: weight.detach() for name, weight in self.masters.named.items()}
-            save_checkpoint(self.stage.folder / "best", self.state.step, Checkpoint(tensors, {}, {}), keep=1)
+            save_checkpoint(self.stage.folder / "best", self.state.step, Checkpoint(self._weights(), {}, {}), keep=1)
         else:
             self.state.looks_without_gain += 1
 
@@ -257,7 +239,7 @@ class Trainer:
         return 0 < self.config.patience <= self.state.looks_without_gain
 
     def _finished_model(self) -> Transformer:
-        tensors = {name: weight.detach() for name, weight in self.masters.named.items()}
+        tensors = self._weights()
         if self.config.patience and math.isfinite(self.state.best_loss):
             best, _ = load_newest_checkpoint(self.stage.folder / "best")
             tensors = best.model if best else tensors
@@ -280,18 +262,29 @@ class Trainer:
         if len(seconds) < FEWEST_TIMED_STEPS:
             return
         budget_s = self.config.minutes * 60
-        share_of_looks = self._look_s / max(1.0, self.elapsed_s)  # they will take as much of what is left
+        share_of_looks = self.state.look_s / max(1.0, self.elapsed_s)  # they will take as much of what is left
         step_s = statistics.median(seconds) * 1.02 / (1 - min(0.5, share_of_looks))
         elapsed_s = self.elapsed_s + SAVING_S
         state.schedule.decide(
             state.step, elapsed_s=elapsed_s, budget_s=budget_s, step_s=step_s, cooldown=self.config.cooldown
         )
 
-    def _choose_dtype(self) -> DtypeName:
-        return self.stage.machine.best_dtype if self.config.dtype == "auto" else self.config.dtype
+    def _decide(self, saved: Checkpoint | None) -> Decisions:
+        if saved:
+            return Decisions(**saved.state["decisions"])
+        total_steps = self.state.schedule.total_steps or 0
+        first = Decisions.of(self.config, self.stage.machine, total_steps=total_steps)
+        return decide_once(self.stage.folder / "decisions.json", first, self.stage.identity)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.stage.folder / "checkpoints"
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return {name: weight.detach() for name, weight in self.masters.named.items()}
 
     def _newest_checkpoint(self) -> Checkpoint | None:
-        checkpoint, damaged = load_newest_checkpoint(self.stage.folder / "checkpoints")
+        checkpoint, damaged = load_newest_checkpoint(self._checkpoints)
         for line in damaged:
             self.hooks.on_note(line)
         if checkpoint is not None:
@@ -299,22 +292,14 @@ class Trainer:
         return checkpoint
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        saved = checkpoint.state
         for name, weight in self.masters.named.items():
             weight.data.copy_(checkpoint.model[name])
         self.masters.publish()
         self.optimizers.load_state_tensors(checkpoint.optimizer)
-        best = math.inf if saved["best_loss"] is None else saved["best_loss"]
-        self.state = TrainState(
-            Schedule(**saved["schedule"]), saved["step"], saved["num_tokens"], saved["spent_s"], best,
-            saved["looks_without_gain"],
-        )  # fmt: skip
-        self.hooks.on_note(f"going on from step {self.state.step}")
+        self.state = TrainState.from_dict(checkpoint.state)
 
 
 def _refuse_other_plan(saved: dict[str, Any], stage: Stage) -> None:
-    differing = sorted(key for key in saved.keys() | stage.identity.keys() if saved.get(key) != stage.identity.get(key))
-    if differing:
-        key = differing[0]
-        raise RunFolderError(f"{stage.folder}: holds a run with another {key} ({saved.get(key)!r}, now "
-                             f"{stage.identity.get(key)!r}); give another --out, or delete that folder")  # fmt: skip
+    if found := difference(saved, stage.identity):
+        raise RunFolderError(f"{stage.folder}: holds a run with another {found}; give another --out, or delete that "
+                             "folder")  # fmt: skip

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from duologue.durable_files import replace_file, sync
+from duologue.errors import RunFolderError
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class StepMetrics:
         loss: nats a token, mean over the step's labels.
         share_of_peak: operations done over what the machine's measured matrix product would do; 0 if not measured.
         validation_loss: nats a token on the validation rows, where this step looked.
+        event: what was unusual: the step was skipped, or the run went back to it.
     """
 
     step: int
@@ -27,6 +32,7 @@ class StepMetrics:
     share_of_peak: float
     elapsed_s: float
     validation_loss: float | None = None
+    event: str | None = None
 
 
 class MetricsFile:
@@ -35,14 +41,31 @@ class MetricsFile:
     def __init__(self, path: Path, *, first_step: int) -> None:
         """Opens the file and keeps the lines before ``first_step``."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_metrics(path) if line["step"] < first_step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self._path = path
+        self.rewind(first_step)
+
+    def rewind(self, step: int) -> None:
+        """Drops the lines from ``step`` on."""
+        kept = [line for line in read_metrics(self._path) if line["step"] < step]
+        try:
+            replace_file(self._path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        except OSError as error:
+            raise _not_written(self._path, error) from None
 
     def append(self, metrics: StepMetrics) -> None:
         """Adds one line."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(metrics)) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(metrics)) + "\n")
+        except OSError as error:
+            raise _not_written(self._path, error) from None
+
+    def sync(self) -> None:
+        """Returns once all lines are on the disk: a checkpoint does not go ahead of its metrics."""
+        try:
+            sync(self._path)
+        except OSError as error:
+            raise _not_written(self._path, error) from None
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, float]]:
@@ -60,7 +83,7 @@ def plot_loss(metrics_path: Path, image_path: Path, *, title: str) -> None:
     """Draws training and validation loss against tokens seen, as a PNG."""
     from matplotlib.figure import Figure
 
-    lines = list(read_metrics(metrics_path))
+    lines = [line for line in read_metrics(metrics_path) if math.isfinite(line["loss"])]
     if not lines:
         return
     tokens = [line["num_tokens"] / 1e6 for line in lines]
@@ -83,3 +106,7 @@ def _smoothed(values: list[float], *, keep: float = 0.95) -> list[float]:
         mean, weight = keep * mean + (1 - keep) * value, keep * weight + 1 - keep
         smooth.append(mean / weight)
     return smooth
+
+
+def _not_written(path: Path, error: OSError) -> RunFolderError:
+    return RunFolderError(f"{path}: cannot be written: {error.strerror or error}; free space and start again")

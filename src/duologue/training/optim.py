@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon
 
@@ -65,14 +64,9 @@ class Optimizers:
             if name not in by_name:
                 raise RunFolderError(f"checkpoint: optimiser state for {name}, which this model does not have")
             optimizer, weight = by_name[name]
-            optimizer.state[weight][key] = tensor.to(weight.device)
+            optimizer.state[weight][key] = tensor.to(weight.device, copy=True)  # not the file's pages
 
 
 def is_for_muon(name: str, weight: Tensor) -> bool:
     """Whether a parameter is a matrix of a block, which Muon moves; all others are AdamW's."""
     return weight.ndim == 2 and ".layers." in name and not is_factor(name)
-
-
-def is_finite(norm: Tensor) -> bool:
-    """Whether a gradient's length is a number that a step may use."""
-    return bool(torch.isfinite(norm))

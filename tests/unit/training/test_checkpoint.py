@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
 
-from duologue.errors import RunFolderError
 from duologue.training.checkpoint import (
     Checkpoint,
     checkpoint_folders,
@@ -51,7 +49,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, name:
     assert found is not None
     assert found.state["step"] == 1
     assert len(damaged) == 1
-    assert "step-2" in damaged[0]
+    assert "step-2/" in damaged[0]
+    assert damaged[0].endswith("; going back to step 1")
 
 
 def test_going_on_from_an_older_step_drops_the_damaged_newer_one(tmp_path: Path) -> None:
@@ -63,19 +62,3 @@ def test_going_on_from_an_older_step_drops_the_damaged_newer_one(tmp_path: Path)
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
     assert load_newest_checkpoint(tmp_path / "none") == (None, [])
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
-def test_a_full_disk_is_one_clear_line_and_harms_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    save_checkpoint(tmp_path, 1, some(1), keep=2)
-
-    def full(*args: object, **kwargs: object) -> None:
-        raise error
-
-    monkeypatch.setattr("duologue.training.checkpoint.save_file", full)
-    with pytest.raises(RunFolderError, match=r"step-2: checkpoint not written: .*No space left on device; free space"):
-        save_checkpoint(tmp_path, 2, some(2), keep=2)
-    assert load_newest_checkpoint(tmp_path)[0].state["step"] == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]

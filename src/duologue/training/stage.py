@@ -1,0 +1,47 @@
+"""What a stage is: a name, settings, batches, a folder; and what it tells while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from duologue.data.loader import Loader
+from duologue.runtime import Machine
+from duologue.training.config import StageConfig
+from duologue.training.metrics import StepMetrics
+from duologue.transformer.model import Transformer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is to be trained, on what, and where it is kept.
+
+    Attributes:
+        started: time.monotonic() when the stage began, from which ``minutes`` count.
+        identity: what must be the same for a checkpoint to be continued.
+    """
+
+    name: str
+    config: StageConfig
+    train: Loader
+    validation: Loader | None
+    folder: Path
+    machine: Machine
+    started: float
+    identity: dict[str, Any]
+
+    @property
+    def micro_batches(self) -> int:
+        """Batches of the loader in one optimiser step."""
+        return max(1, self.config.batch_tokens // (self.train.batch_rows * self.train.plan.sequence_length))
+
+
+@dataclass
+class Hooks:
+    """What a stage tells while it trains; each is called on the training thread."""
+
+    on_step: Callable[[StepMetrics, float | None], None] = lambda metrics, seconds_left: None
+    on_look: Callable[[Transformer, StepMetrics], None] = lambda model, metrics: None
+    on_note: Callable[[str], None] = lambda note: None

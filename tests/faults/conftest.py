@@ -1,0 +1,50 @@
+"""A trainer so small that a run takes a tenth of a second."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from duologue.conversation import Conversation
+from duologue.data.loader import Loader
+from duologue.data.packing import plan_packing
+from duologue.data.shards import write_shards
+from duologue.runtime import Machine
+from duologue.tokenizer.tokenizer import Tokenizer
+from duologue.training.config import StageConfig
+from duologue.training.loop import Trainer
+from duologue.training.stage import Hooks, Stage
+from duologue.transformer.config import TransformerConfig
+from duologue.transformer.model import Transformer
+
+CONFIG = StageConfig(
+    steps=3, sequence_length=64, batch_tokens=128, warmup_steps=1, dtype="float32", compile="off", evaluate_every=10,
+    save_every_s=0, keep_checkpoints=1, threads=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def build(
+    tmp_path_factory: pytest.TempPathFactory,
+    tokenizer: Tokenizer,
+    dialogues: list[Conversation],
+    tiny_config: TransformerConfig,
+) -> Callable[..., Trainer]:
+    shards = write_shards(dialogues[:30], tokenizer, tmp_path_factory.mktemp("data") / "shards", fingerprint="x")
+    turn_id = tokenizer.start_of_turn_id
+    plan = plan_packing(shards, sequence_length=64, turn_id=turn_id, only_learned=False, seed=0)
+    loader = Loader(shards, plan, 2, 0, False, tokenizer.end_of_text_id)
+    machine = Machine("test", 1, 1.0, "cpu", {"float32": 10.0, "bfloat16": 20.0})
+
+    def make(folder: Path, hooks: Hooks | None = None, **changes: object) -> Trainer:
+        config = dataclasses.replace(CONFIG, **changes)
+        stage = Stage("pretraining", config, loader, None, folder, machine, time.monotonic(), {"a": 1})
+        torch.manual_seed(0)
+        return Trainer(stage, Transformer(tiny_config, vocab_size=tokenizer.vocab_size), hooks or Hooks())
+
+    return make

@@ -1,0 +1,113 @@
+"""Losses and gradients that are no numbers, or far too large, never reach weights, optimiser or checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from duologue.errors import NumericalError
+from duologue.training.checkpoint import load_newest_checkpoint
+from duologue.training.loop import Trainer
+from duologue.training.metrics import StepMetrics, read_metrics
+from duologue.training.stage import Hooks
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STEPS = 40
+
+
+class StopError(Exception):
+    """Ends a run as a kill would."""
+
+
+def spoil(trainer: Trainer, at: dict[int, float], *, times: int = 1_000_000) -> Trainer:
+    """Multiplies loss and gradients of the steps ``at``; the same step again only so many times in all."""
+    real, left = trainer._backward, {step: times for step in at}
+
+    def backward(batch):
+        total, step = real(batch), trainer.state.step
+        if not left.get(step):
+            return total
+        left[step] -= 1
+        for weight in trainer.masters.named.values():
+            if weight.grad is not None:
+                weight.grad *= at[step]
+        return total * at[step]
+
+    trainer._backward = backward
+    return trainer
+
+
+def all_finite(trainer: Trainer) -> bool:
+    tensors = [*trainer.masters.named.values(), *trainer.optimizers.state_tensors().values()]
+    kept, damaged = load_newest_checkpoint(trainer.stage.folder / "checkpoints")
+    assert not damaged
+    tensors += [*kept.model.values(), *kept.optimizer.values()] if kept else []
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf, 1e4])
+@pytest.mark.parametrize("steps", [(25,), (25, 26), (22, 30, 36)])
+def test_bad_steps_are_skipped(
+    build: Callable[..., Trainer], tmp_path: Path, factor: float, steps: tuple[int, ...]
+) -> None:
+    clean = build(tmp_path / "clean", steps=STEPS)
+    clean.run()
+    notes: list[str] = []
+    trainer = spoil(build(tmp_path / "run", Hooks(on_note=notes.append), steps=STEPS), dict.fromkeys(steps, factor))
+    trainer.run()
+    assert all_finite(trainer)
+    lines, expected = (list(read_metrics(tmp_path / name / "metrics.jsonl")) for name in ("run", "clean"))
+    assert [line["step"] for line in lines] == list(range(STEPS))
+    assert [line["step"] for line in lines if line["event"]] == list(steps)
+    assert [line["event"].startswith("skipped: ") for line in lines if line["event"]] == [True] * len(steps)
+    assert len(notes) == len(steps)
+    assert lines[-1]["loss"] == pytest.approx(expected[-1]["loss"], rel=0.05)
+
+
+def test_a_resume_between_skipped_steps_is_exact(build: Callable[..., Trainer], tmp_path: Path) -> None:
+    at = {24: math.nan, 25: 1e4, 30: math.inf}
+    whole = spoil(build(tmp_path / "whole", steps=STEPS), at).run().state_dict()
+
+    def stop(metrics: StepMetrics, seconds_left: float | None) -> None:
+        if metrics.step == 24:
+            cut.save()
+            raise StopError
+
+    cut = spoil(build(tmp_path / "cut", Hooks(on_step=stop), steps=STEPS), at)
+    with pytest.raises(StopError):
+        cut.run()
+    resumed = spoil(build(tmp_path / "cut", steps=STEPS), at)
+    assert resumed.state.step == 25
+    assert resumed.state.guard.skips_in_a_row == 1
+    for name, tensor in resumed.run().state_dict().items():
+        assert torch.equal(tensor, whole[name]), name
+
+
+def test_three_in_a_row_go_back_with_a_lower_rate(build: Callable[..., Trainer], tmp_path: Path) -> None:
+    notes: list[str] = []
+    trainer = build(tmp_path / "run", Hooks(on_note=notes.append), steps=STEPS, save_every_s=0)
+    spoil(trainer, dict.fromkeys((25, 26, 27), math.nan), times=1).run()
+    assert trainer.state.guard.rate_scale == 0.5
+    assert all_finite(trainer)
+    lines = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
+    assert [line["step"] for line in lines] == list(range(STEPS))
+    (told,) = [line for line in lines if line["event"]]
+    assert told["step"] == 25
+    assert told["event"].startswith("went back to here from step 27, where loss is nan")
+    assert notes[-1].endswith("learning rates times 0.5")
+    assert lines[-1]["loss"] < lines[24]["loss"]
+
+
+@pytest.mark.parametrize("save_every_s", [0, 1000])
+def test_when_going_back_does_not_help_it_ends_with_one_line(
+    build: Callable[..., Trainer], tmp_path: Path, save_every_s: float
+) -> None:
+    trainer = build(tmp_path / "run", steps=STEPS, save_every_s=save_every_s)
+    spoil(trainer, dict.fromkeys(range(25, 40), math.nan))
+    with pytest.raises(NumericalError, match=r"pretraining step 27: loss is nan.*3 steps in a row.*gone back [02] tim"):
+        trainer.run()
+    assert all_finite(trainer)
