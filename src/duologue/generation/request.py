@@ -166,7 +166,7 @@ def _writer(task: Task, stats: GenerationStats) -> Writer:
     config = task.config
     if config.num_beams > 1:
         return Beams(task, stats)
-    if config.prompt_lookup_num_tokens and config.num_return_sequences == 1:
+    if config.prompt_lookup_num_tokens:
         return LookupReply(task, stats)
     return Replies(task, stats)
 

@@ -23,18 +23,21 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], object]) -> Non
     path.write_text(json.dumps(fields))
 
 
+def edit_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
 def test_a_missing_tensor_is_named(model_folder: Path) -> None:
-    tensors = load_file(model_folder / "model.safetensors")
-    del tensors["model.layers.1.mlp.up_proj.weight"]
-    save_file(tensors, model_folder / "model.safetensors")
+    edit_tensors(model_folder, lambda tensors: tensors.pop("model.layers.1.mlp.up_proj.weight"))
     with pytest.raises(ModelFolderError, match=r"lacks the tensor model\.layers\.1\.mlp\.up_proj\.weight;"):
         load_transformer(model_folder)
 
 
 def test_a_tensor_of_wrong_shape_is_named(model_folder: Path) -> None:
-    tensors = load_file(model_folder / "model.safetensors")
-    tensors["model.norm.weight"] = torch.ones(7)
-    save_file(tensors, model_folder / "model.safetensors")
+    edit_tensors(model_folder, lambda tensors: tensors.update({"model.norm.weight": torch.ones(7)}))
     with pytest.raises(ModelFolderError, match=r"model\.norm\.weight has shape \[7\]; config\.json asks for \[32\]"):
         load_transformer(model_folder)
 
@@ -99,9 +102,8 @@ def test_a_key_that_stands_twice_is_refused(model_folder: Path) -> None:
 
 
 def test_a_tensor_without_a_place_is_refused(model_folder: Path) -> None:
-    tensors = load_file(model_folder / "model.safetensors")
-    tensors["model.layers.0.self_attn.q_proj.bias"] = torch.ones(32)
-    save_file(tensors, model_folder / "model.safetensors")
+    bias = {"model.layers.0.self_attn.q_proj.bias": torch.ones(32)}
+    edit_tensors(model_folder, lambda tensors: tensors.update(bias))
     with pytest.raises(ModelFolderError, match=r"holds the tensor 'model\.layers\.0\.self_attn\.q_proj\.bias', which"):
         load_transformer(model_folder)
 
@@ -119,9 +121,8 @@ def test_tensors_that_say_nothing_new_are_passed_over(model_folder: Path) -> Non
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
 def test_numbers_that_mean_nothing_without_a_scale_are_refused(model_folder: Path, dtype: torch.dtype) -> None:
-    tensors = load_file(model_folder / "model.safetensors")
-    tensors["model.layers.0.mlp.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"].to(dtype)
-    save_file(tensors, model_folder / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    edit_tensors(model_folder, lambda tensors: tensors.update({name: tensors[name].to(dtype)}))
     with pytest.raises(ModelFolderError, match=r"up_proj\.weight is (I8|F8_E4M3); expected one of F64, F32"):
         load_transformer(model_folder)
 
