@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import random
 import re
 import shutil
@@ -21,48 +19,10 @@ from duologue.training.checkpoint import checkpoint_folders, load_newest_checkpo
 from duologue.training.loop import Trainer
 from duologue.training.metrics import read_metrics
 from duologue.training.stage import Hooks
+from tests.faults.faulty_os import DeadError, FaultyOs
 
-COUNTED = ("open", "write", "fsync", "close", "mkdir", "replace", "unlink", "rmdir")
-NEEDS_ROOM = ("open", "write", "mkdir")
 FLIPS = 60
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def _no_wait(descriptor: int) -> None:
-    """Stands for fsync."""
-
-
-class DeadError(BaseException):
-    """The process is dead: nothing that it would still have done is done."""
-
-
-class FaultyOs:
-    """``os``, whose n-th operation on the disk goes wrong."""
-
-    def __init__(self, at: int, way: str) -> None:
-        self.at, self.way, self.count = at, way, 0
-
-    def __getattr__(self, name: str) -> Any:
-        # Only a loss of power could tell whether fsync waits.
-        real = _no_wait if name == "fsync" else getattr(os, name)
-        return self._counted(name, real) if name in COUNTED else real
-
-    def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            self.count += 1
-            if self.way == "kill" and self.count >= self.at:
-                raise DeadError
-            if self.way == "full" and self.count >= self.at and name in NEEDS_ROOM:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if self.count == self.at and self.way == "error":
-                if name == "close":
-                    real(*arguments)  # Linux gives the descriptor back even so
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            if self.count == self.at and self.way == "short" and name == "write":
-                return real(arguments[0], arguments[1][: max(1, len(arguments[1]) // 2)])
-            return real(*arguments)
-
-        return call
 
 
 def result(trainer: Trainer) -> list[Any]:
