@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.faults.commands import Starter
 
 from duologue.conversation import Conversation
 from duologue.data.loader import Loader
@@ -24,7 +25,6 @@ from duologue.training.loop import Trainer
 from duologue.training.stage import Hooks, Stage
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.model import Transformer
-from tests.faults.commands import Starter
 
 ROOT = Path(__file__).parents[2]
 CONFIG = StageConfig(

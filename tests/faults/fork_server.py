@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import matplotlib.backends.backend_agg  # noqa: F401
 import torch._dynamo
 from matplotlib.figure import Figure
+from tests.faults.faulty_os import FaultyOs
 
 import duologue.cli.finetune
 import duologue.cli.pretrain
@@ -32,7 +33,6 @@ import duologue.pipeline.up
 import duologue.transformer.lora  # noqa: F401
 from duologue import durable_files, runtime
 from duologue.cli.main import main
-from tests.faults.faulty_os import FaultyOs
 
 
 def start(words: list[str], log: str, faults: dict[str, Any]) -> int:

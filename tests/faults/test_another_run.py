@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.faults.commands import Starter, await_file, words
 
 from duologue.conversation import Conversation
-from tests.faults.commands import Starter, await_file, words
 
 
 def test_a_second_trainer_is_refused_until_the_first_is_dead(starter: Starter, data: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.faults.faulty_os import DeadError, FaultyOs
 
 from duologue import durable_files
 from duologue.durable_files import new_folder, remove_leftovers, replace_file
@@ -19,7 +20,6 @@ from duologue.training.checkpoint import checkpoint_folders, load_newest_checkpo
 from duologue.training.loop import Trainer
 from duologue.training.metrics import read_metrics
 from duologue.training.stage import Hooks
-from tests.faults.faulty_os import DeadError, FaultyOs
 
 FLIPS = 60
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.faults.commands import Starter, await_file, words
 
 from duologue.training.checkpoint import checkpoint_folders
 from duologue.training.metrics import read_metrics
-from tests.faults.commands import Starter, await_file, words
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.faults.commands import Starter, leftovers, result, short_words
 
 from duologue.conversation import Conversation
-from tests.faults.commands import Starter, leftovers, result, short_words
 
 SEED = 5
 AT_ONCE_S = 0.1  # how soon a second kill meets a start
