@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.faults.commands import Starter
+from tests.faults.commands import Starter, short_words
 
 from duologue.conversation import Conversation
 from duologue.data.loader import Loader
@@ -82,3 +82,24 @@ def data(tmp_path_factory: pytest.TempPathFactory, dialogues: list[Conversation]
     path = tmp_path_factory.mktemp("data") / "mine.jsonl"
     path.write_text("".join(row.to_json() + "\n" for row in dialogues), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory, server: subprocess.Popen[str], data: Path) -> Path:
+    """A run folder with a pretrained model."""
+    out = tmp_path_factory.mktemp("pretrained") / "run"
+    starter = Starter(server, out.with_name("log.txt"))
+    assert starter.run(*short_words("pretrain", data, out)) == 0, starter.said()
+    return out
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], None]]:
+    """Prints a line past pytest, with the time that the test took."""
+    begin = time.monotonic()
+
+    def say(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}, {time.monotonic() - begin:.0f} s")
+
+    return say

@@ -51,7 +51,7 @@ def become(words: list[str], log: str, faults: dict[str, Any]) -> NoReturn:
         for name, value in faults.items():
             _FAULTS[name](value)
         code = main(words)
-        if "operation" in faults:
+        if "operation" in faults and code == 0:
             print(f"operations: {durable_files.os.count}", file=sys.stderr)
     except BaseException:
         traceback.print_exc()

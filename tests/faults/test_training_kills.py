@@ -7,7 +7,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,15 +65,6 @@ class Killer:
         return self.starter.wait(process)
 
 
-@pytest.fixture(scope="session")
-def pretrained(tmp_path_factory: pytest.TempPathFactory, server: object, data: Path) -> Path:
-    """A run folder with a pretrained model."""
-    out = tmp_path_factory.mktemp("pretrained") / "run"
-    starter = Starter(server, out.with_name("log.txt"))  # type: ignore[arg-type]
-    assert starter.run(*short_words("pretrain", data, out)) == 0, starter.said()
-    return out
-
-
 @pytest.fixture
 def prepare(pretrained: Path, data: Path) -> Callable[[str], Prepare]:
     """What a kind of run is started with."""
@@ -93,18 +84,6 @@ def prepare(pretrained: Path, data: Path) -> Callable[[str], Prepare]:
         "up": lambda out: short_words("up", data, out),
     }
     return kinds.__getitem__
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], None]]:
-    """Prints a line past pytest, with the time that the test took."""
-    begin = time.monotonic()
-
-    def say(line: str) -> None:
-        with capsys.disabled():
-            print(f"\n{line}, {time.monotonic() - begin:.0f} s")
-
-    return say
 
 
 @pytest.mark.parametrize(
