@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from duologue.durable_files import replace_file, sync
+from duologue.durable_files import make_folder, replace_file, sync
 from duologue.errors import RunFolderError
 
 
@@ -40,7 +40,6 @@ class MetricsFile:
 
     def __init__(self, path: Path, *, first_step: int) -> None:
         """Opens the file and keeps the lines before ``first_step``."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self.rewind(first_step)
 
@@ -48,6 +47,7 @@ class MetricsFile:
         """Drops the lines from ``step`` on."""
         kept = [line for line in read_metrics(self._path) if line["step"] < step]
         try:
+            make_folder(self._path.parent)
             replace_file(self._path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         except OSError as error:
             raise _not_written(self._path, error) from None
