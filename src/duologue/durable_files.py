@@ -62,6 +62,19 @@ def replace_file(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it, where they are not there yet, with their names on the disk."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    sync(path.parent)
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A hidden folder to fill; at the end it takes the place of ``target``, all that is in it synced.
@@ -69,7 +82,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     After a failure it is gone, and what was in that place is there as before.
     """
     partial, old = _partial(target), _old(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     _put_back(old, target)
     _delete(partial)
     os.mkdir(partial)

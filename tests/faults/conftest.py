@@ -1,14 +1,18 @@
-"""A trainer so small that a run takes a tenth of a second."""
+"""A trainer so small that a run takes a tenth of a second, and commands that start at once."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from tests.faults.commands import Starter, short_words
 
 from duologue.conversation import Conversation
 from duologue.data.loader import Loader
@@ -22,6 +26,7 @@ from duologue.training.stage import Hooks, Stage
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.model import Transformer
 
+ROOT = Path(__file__).parents[2]
 CONFIG = StageConfig(
     steps=3, sequence_length=64, batch_tokens=128, warmup_steps=1, dtype="float32", compile="off", evaluate_every=10,
     save_every_s=0, keep_checkpoints=1, threads=1,
@@ -48,3 +53,53 @@ def build(
         return Trainer(stage, Transformer(tiny_config, vocab_size=tokenizer.vocab_size), hooks or Hooks())
 
     return make
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[subprocess.Popen[str]]:
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "PYTHONPATH": paths}
+    command = [sys.executable, "-m", "tests.faults.fork_server"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def starter(server: subprocess.Popen[str], tmp_path: Path) -> Starter:
+    return Starter(server, tmp_path / "log.txt")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, dialogues: list[Conversation]) -> Path:
+    path = tmp_path_factory.mktemp("data") / "mine.jsonl"
+    path.write_text("".join(row.to_json() + "\n" for row in dialogues), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory, server: subprocess.Popen[str], data: Path) -> Path:
+    """A run folder with a pretrained model."""
+    out = tmp_path_factory.mktemp("pretrained") / "run"
+    starter = Starter(server, out.with_name("log.txt"))
+    assert starter.run(*short_words("pretrain", data, out)) == 0, starter.said()
+    return out
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], None]]:
+    """Prints a line past pytest, with the time that the test took."""
+    begin = time.monotonic()
+
+    def say(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}, {time.monotonic() - begin:.0f} s")
+
+    return say

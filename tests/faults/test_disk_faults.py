@@ -2,82 +2,23 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import random
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
+from tests.faults.faulty_os import DeadError, FaultyOs
+from tests.faults.trainer_results import assert_same, trained
 
 from duologue import durable_files
 from duologue.durable_files import new_folder, remove_leftovers, replace_file
 from duologue.errors import RunFolderError
-from duologue.training.checkpoint import checkpoint_folders, load_newest_checkpoint
+from duologue.training.checkpoint import load_newest_checkpoint
 from duologue.training.loop import Trainer
 from duologue.training.metrics import read_metrics
-from duologue.training.stage import Hooks
 
-COUNTED = ("open", "write", "fsync", "close", "mkdir", "replace", "unlink", "rmdir")
-NEEDS_ROOM = ("open", "write", "mkdir")
-FLIPS = 60
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def _no_wait(descriptor: int) -> None:
-    """Stands for fsync."""
-
-
-class DeadError(BaseException):
-    """The process is dead: nothing that it would still have done is done."""
-
-
-class FaultyOs:
-    """``os``, whose n-th operation on the disk goes wrong."""
-
-    def __init__(self, at: int, way: str) -> None:
-        self.at, self.way, self.count = at, way, 0
-
-    def __getattr__(self, name: str) -> Any:
-        # Only a loss of power could tell whether fsync waits.
-        real = _no_wait if name == "fsync" else getattr(os, name)
-        return self._counted(name, real) if name in COUNTED else real
-
-    def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            self.count += 1
-            if self.way == "kill" and self.count >= self.at:
-                raise DeadError
-            if self.way == "full" and self.count >= self.at and name in NEEDS_ROOM:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if self.count == self.at and self.way == "error":
-                if name == "close":
-                    real(*arguments)  # Linux gives the descriptor back even so
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            if self.count == self.at and self.way == "short" and name == "write":
-                return real(arguments[0], arguments[1][: max(1, len(arguments[1]) // 2)])
-            return real(*arguments)
-
-        return call
-
-
-def result(trainer: Trainer) -> list[Any]:
-    weights = {name: tensor.clone() for name, tensor in trainer.run().state_dict().items()}
-    state = trainer.optimizers.state_tensors()
-    losses = [line["loss"] for line in read_metrics(trainer.stage.folder / "metrics.jsonl")]
-    return [weights, state, losses]
-
-
-def assert_same(found: list[Any], expected: list[Any]) -> None:
-    for some, others in zip(found[:2], expected[:2], strict=True):
-        assert some.keys() == others.keys()
-        for name, tensor in some.items():
-            assert torch.equal(tensor, others[name]), name
-    assert found[2] == expected[2]
 
 
 @pytest.mark.parametrize("way", ["kill", "full", "error", "short"])
@@ -88,7 +29,7 @@ def test_every_operation_of_a_training_run(
     capsys: pytest.CaptureFixture[str],
     way: str,
 ) -> None:
-    whole = result(build(tmp_path / "whole"))
+    whole = trained(build(tmp_path / "whole"))
     num_failed = num_refused = at = 0
     while True:
         at += 1
@@ -97,7 +38,7 @@ def test_every_operation_of_a_training_run(
         said, has_ended = "", False
         try:
             trainer = build(folder)
-            found = result(trainer)
+            found = trained(trainer)
             has_ended = True
         except DeadError:
             num_failed += 1
@@ -118,7 +59,7 @@ def test_every_operation_of_a_training_run(
         checkpoint, damaged = load_newest_checkpoint(folder / "checkpoints")
         assert not damaged
         assert (checkpoint.state["step"] if checkpoint else 0) >= written - 1
-        assert_same(result(build(folder)), whole)
+        assert_same(trained(build(folder)), whole)
         hidden = [path.name for path in (folder / "checkpoints").glob(".*")]
         assert not hidden, hidden
         shutil.rmtree(folder)
@@ -157,30 +98,3 @@ def test_every_operation_of_a_folder_and_a_file(tmp_path: Path, monkeypatch: pyt
         if faulty.count < at:
             break
     assert at > 20
-
-
-def test_flipped_bytes_are_found_and_the_checkpoint_before_is_taken(
-    build: Callable[..., Trainer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = result(build(tmp_path / "whole", keep_checkpoints=2))
-    rng, num_found = random.Random(3), 0
-    for number in range(FLIPS):
-        folder = tmp_path / "damaged"
-        shutil.copytree(tmp_path / "whole", folder)
-        newest, before = checkpoint_folders(folder / "checkpoints")
-        victim = sorted(newest.iterdir())[number % 4]
-        data = bytearray(victim.read_bytes())
-        data[rng.randrange(len(data))] ^= rng.randrange(1, 256)
-        victim.write_bytes(data)
-        notes: list[str] = []
-        trainer = build(folder, Hooks(on_note=notes.append), keep_checkpoints=2)
-        assert trainer.state.step == 2
-        assert len(notes) == 2
-        assert str(newest) in notes[0]
-        assert "is damaged" in notes[0]
-        assert notes[0].endswith(f"going back to step {before.name.removeprefix('step-')}")
-        assert_same(result(trainer), whole)
-        num_found += 1
-        shutil.rmtree(folder)
-    with capsys.disabled():
-        print(f"\n{FLIPS} bytes flipped, {num_found} found, all exact")

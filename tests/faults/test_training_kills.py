@@ -2,205 +2,141 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.faults.commands import Starter, leftovers, result, short_words
 
 from duologue.conversation import Conversation
-from duologue.training.checkpoint import checkpoint_folders
-from duologue.training.metrics import read_metrics
 
-SERVER = Path(__file__).with_name("fork_server.py")
-SOURCE = Path(__file__).parents[2] / "src"
-KILLS, SEED, STEPS = 20, 5, 60
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+SEED = 5
+AT_ONCE_S = 0.1  # how soon a second kill meets a start
+# Writes a command's words for a run folder, which may hold something already.
+Prepare = Callable[[Path], list[str]]
 
 
-class Starter:
-    """Runs the command line in processes that start at once."""
+class Killer:
+    """Kills a command at random moments until it has been killed often enough, then lets it end.
 
-    def __init__(self, server: subprocess.Popen[str], log: Path) -> None:
-        self._server, self.log = server, log
+    Attributes:
+        share_at_once: of kills that come as soon as the command has begun, so that they meet the going on.
+    """
 
-    def start(self, *words: str) -> int:
-        return self._ask({"start": words, "log": str(self.log)})
+    def __init__(self, starter: Starter, prepare: Prepare, *, seed: int, share_at_once: float = 0.2) -> None:
+        self.starter, self.prepare, self.rng, self.share_at_once = starter, prepare, random.Random(seed), share_at_once
+        self.kills = self.at_once = self.folders = 0
 
-    def wait(self, process: int) -> int:
-        return self._ask({"wait": process})
+    def run(self, folder: Path, num_kills: int) -> None:
+        """Kills at ``num_kills`` moments, in as many run folders as it takes; each must end as the unbroken run."""
+        whole_s, whole = self._unbroken(folder / "whole")
+        while self.kills < num_kills:
+            out = folder / f"killed-{self.folders}"
+            command = self.prepare(out)
+            while (code := self._start(command, num_kills, whole_s)) != 0:
+                assert code == -signal.SIGKILL, self.starter.said()
+            found = result(out)
+            assert found.keys() == whole.keys()
+            assert [name for name in whole if found[name] != whole[name]] == [], f"folder {out}"
+            assert not leftovers(out)
+            shutil.rmtree(out)
+            self.folders += 1
 
-    def run(self, *words: str) -> int:
-        return self.wait(self.start(*words))
+    def _unbroken(self, out: Path) -> tuple[float, dict[str, object]]:
+        command, begin = self.prepare(out), time.monotonic()
+        assert self.starter.run(*command) == 0, self.starter.said()
+        return time.monotonic() - begin, result(out)
 
-    def said(self) -> str:
-        return self.log.read_text(encoding="utf-8")
-
-    def _ask(self, order: dict[str, object]) -> int:
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps(order) + "\n")
-        self._server.stdin.flush()
-        return int(self._server.stdout.readline())
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
-    command = [sys.executable, str(SERVER)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
-        process.stdin.close()
+    def _start(self, command: list[str], num_kills: int, whole_s: float) -> int:
+        process = self.starter.start(*command)
+        if self.kills < num_kills:
+            is_at_once = self.rng.random() < self.share_at_once
+            time.sleep(self.rng.uniform(0, AT_ONCE_S if is_at_once else 0.7 * whole_s))
+            os.kill(process, signal.SIGKILL)
+            code = self.starter.wait(process)
+            self.kills += code != 0
+            self.at_once += is_at_once and code != 0
+            return code
+        return self.starter.wait(process)
 
 
 @pytest.fixture
-def starter(server: subprocess.Popen[str], tmp_path: Path) -> Starter:
-    return Starter(server, tmp_path / "log.txt")
+def prepare(pretrained: Path, data: Path) -> Callable[[str], Prepare]:
+    """What a kind of run is started with."""
 
+    def finetune(out: Path, *more: str) -> list[str]:
+        shutil.copytree(pretrained, out)
+        return short_words("finetune", data, out, *more)
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, dialogues: list[Conversation]) -> Path:
-    path = tmp_path_factory.mktemp("data") / "mine.jsonl"
-    path.write_text("".join(row.to_json() + "\n" for row in dialogues), encoding="utf-8")
-    return path
+    def elsewhere(out: Path) -> list[str]:
+        return short_words("finetune", data, out, "--init", str(pretrained / "model"))
 
-
-def words(data: Path, out: Path, *more: str) -> list[str]:
-    """A run of ``tiny`` with a checkpoint every few steps."""
-    return ["pretrain", "tiny", "--data", str(data), "--steps", str(STEPS), "--seed", "1", "--out", str(out),
-            "--data.builtin_dialogues", "0", "--pretraining.evaluate_every", "30",
-            "--pretraining.save_every_s", "0.2", *more]  # fmt: skip
-
-
-def result(out: Path) -> dict[str, object]:
-    """What has to be the same to the last bit."""
-    stage = out / "pretraining"
-    newest = next(checkpoint_folders(stage / "checkpoints"))
-    files = [stage / "model" / "model.safetensors", newest / "model.safetensors", newest / "optim.safetensors"]
-    columns = ("step", "loss", "gradient_norm", "rate", "validation_loss", "num_tokens", "event")
-    lines = [[line[column] for column in columns] for line in read_metrics(stage / "metrics.jsonl")]
-    return {"files": [path.read_bytes() for path in files], "metrics": lines}
-
-
-def await_file(pattern: str, folder: Path, *, timeout_s: float = 60) -> None:
-    end = time.monotonic() + timeout_s
-    while not list(folder.glob(pattern)):
-        assert time.monotonic() < end, f"no {pattern} in {folder}"
-        time.sleep(0.01)
-
-
-def test_killed_at_random_moments(
-    starter: Starter, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    begin = time.monotonic()
-    assert starter.run(*words(data, tmp_path / "whole")) == 0, starter.said()
-    whole_s, whole = time.monotonic() - begin, result(tmp_path / "whole")
-    assert len(whole["metrics"]) == STEPS
-    rng, kills, exact, folders = random.Random(SEED), 0, 0, 0
-    while kills < KILLS:
-        out, since = tmp_path / f"killed-{folders}", kills
-        while True:
-            process = starter.start(*words(data, out))
-            if kills < KILLS:
-                time.sleep(rng.uniform(0, 0.7 * whole_s))
-                os.kill(process, signal.SIGKILL)
-            code = starter.wait(process)
-            if code == 0:
-                break
-            assert code == -signal.SIGKILL, starter.said()
-            kills += 1
-        assert result(out) == whole, f"seed {SEED}, folder {folders}"
-        leftovers = [path for path in out.rglob(".*") if path.name != ".lock"]
-        assert not leftovers
-        exact, folders = exact + kills - since, folders + 1
-    with capsys.disabled():
-        print(f"\n{kills} kills, {exact} exact (seed {SEED}, {folders} runs, {time.monotonic() - begin:.0f} s)")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_ends_within_a_step(
-    starter: Starter, data: Path, tmp_path: Path, number: signal.Signals
-) -> None:
-    out = tmp_path / "run"
-    process = starter.start(*words(data, out, "--pretraining.save_every_s", "1000", "--steps", "5000"))
-    metrics = out / "pretraining" / "metrics.jsonl"
-    await_file("pretraining/metrics.jsonl", out)
-    while not (lines := list(read_metrics(metrics))):
-        time.sleep(0.01)
-    os.kill(process, number)
-    assert starter.wait(process) == 130
-    last_line = list(read_metrics(metrics))[-1]["step"]
-    assert [path.name for path in checkpoint_folders(out / "pretraining" / "checkpoints")] == [
-        f"step-{last_line + 1:g}"
-    ]
-    assert last_line >= lines[-1]["step"]
-    assert starter.said().splitlines()[-1] == "duologue pretrain: stopped; the same command carries on"
-
-
-def test_a_second_signal_quits_at_once(starter: Starter, data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    # One step of these is far longer than the wait for it may be.
-    process = starter.start(*words(data, out, "--pretraining.batch_tokens", "2000000",
-                                   "--pretraining.micro_batch_tokens", "1024"))  # fmt: skip
-    await_file("pretraining/metrics.jsonl", out)
-    time.sleep(0.2)
-    os.kill(process, signal.SIGTERM)
-    time.sleep(0.2)
-    begin = time.monotonic()
-    os.kill(process, signal.SIGTERM)
-    assert starter.wait(process) == 130
-    assert time.monotonic() - begin < 5
-    assert not list(checkpoint_folders(out / "pretraining" / "checkpoints"))
-
-
-def test_a_second_trainer_is_refused_until_the_first_is_dead(starter: Starter, data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    first = starter.start(*words(data, out))
-    await_file("pretraining/metrics.jsonl", out)
-    assert starter.run(*words(data, out)) == 1
-    assert f"is held by process {first}, which trains in this folder; wait for it" in starter.said().splitlines()[-1]
-    os.kill(first, signal.SIGKILL)
-    assert starter.wait(first) == -signal.SIGKILL
-    assert starter.run(*words(data, out)) == 0, starter.said()
+    kinds: dict[str, Prepare] = {
+        "pretrain": lambda out: short_words("pretrain", data, out),
+        "finetune": finetune,
+        "finetune with LoRA": lambda out: finetune(out, "--lora.rank", "4"),
+        "finetune --init": elsewhere,
+        "up": lambda out: short_words("up", data, out),
+    }
+    return kinds.__getitem__
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (["--pretraining.learning_rate", "0.02"], "learning_rate (0.01, now 0.02)"),
-        (["--seed", "2"], "seed (1, now 2)"),
-        (["--steps", "61"], "steps (60, now 61)"),
-        (["--transformer.hidden_size", "96"], "shape.hidden_size (64, now 96)"),
-        (["--tokenizer.vocab_size", "900"], "settings.vocab_size (1024, now 900)"),
-        ("data", "data ("),
-    ],
+    ("kind", "num_kills"),
+    [("pretrain", 20), ("finetune", 6), ("finetune with LoRA", 4), ("finetune --init", 4), ("up", 6)],
 )
-def test_another_run_is_not_gone_on_with(
-    starter: Starter, data: Path, tmp_path: Path, change: list[str] | str, told: str
+def test_killed_at_random_moments(
+    starter: Starter, tmp_path: Path, prepare: Callable[[str], Prepare], tell: Callable[[str], None], kind: str,
+    num_kills: int,
+) -> None:  # fmt: skip
+    killer = Killer(starter, prepare(kind), seed=SEED)
+    killer.run(tmp_path, num_kills)
+    tell(f"{kind}: {killer.kills} kills, {killer.kills} exact (seed {SEED}, {killer.folders} runs)")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("kind", "num_kills"),
+    [("pretrain", 350), ("finetune", 250), ("finetune with LoRA", 200), ("finetune --init", 100), ("up", 100)],
+)
+def test_killed_a_thousand_times(
+    starter: Starter, tmp_path: Path, prepare: Callable[[str], Prepare], tell: Callable[[str], None], kind: str,
+    num_kills: int,
+) -> None:  # fmt: skip
+    seed = random.randrange(2**32)
+    killer = Killer(starter, prepare(kind), seed=seed, share_at_once=0.3)
+    try:
+        killer.run(tmp_path, num_kills)
+    finally:
+        at_once = f"{killer.at_once} within {AT_ONCE_S:g} s of a start"
+        tell(f"{kind}: {killer.kills} kills, {at_once}, in {killer.folders} runs that ended exact (seed {seed})")
+
+
+def test_the_plain_command_killed(starter: Starter, data: Path, tmp_path: Path, tell: Callable[[str], None]) -> None:
+    def command(out: Path) -> list[str]:
+        return ["pretrain", "tiny", "--data", str(data), "--steps", "60", "--seed", "1", "--out", str(out)]
+
+    killer = Killer(starter, command, seed=SEED)
+    killer.run(tmp_path, 3)
+    shown = " ".join(command(Path("B"))).replace(str(data), "FILE")
+    tell(f"duologue {shown}: {killer.kills} kills, byte for byte that of A (seed {SEED}, {killer.folders} runs)")
+
+
+def test_tokenising_killed(
+    starter: Starter, dialogues: list[Conversation], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
-    out, mine = tmp_path / "run", tmp_path / "mine.jsonl"
-    mine.write_bytes(data.read_bytes())
-    process = starter.start(*words(mine, out))
-    await_file("pretraining/checkpoints/step-*", out)
-    os.kill(process, signal.SIGKILL)
-    starter.wait(process)
-    more = [] if isinstance(change, str) else change
-    if change == "data":
-        mine.write_bytes(data.read_bytes() + (Conversation.of("one", "more").to_json() + "\n").encode())
-    before = {path: path.read_bytes() for path in (out / "pretraining").rglob("*.safetensors")}
-    assert starter.run(*words(mine, out, *more)) == 1
-    last = starter.said().splitlines()[-1]
-    assert told in last
-    assert "give another --out" in last
-    assert {path: path.read_bytes() for path in (out / "pretraining").rglob("*.safetensors")} == before
+    """A corpus so large that tokenizer and tokenising take most of the time."""
+    large = tmp_path / "large.jsonl"
+    large.write_text("".join(row.to_json() + "\n" for row in dialogues) * 20, encoding="utf-8")
+
+    def command(out: Path) -> list[str]:
+        return short_words("pretrain", large, out, "--steps", "2")
+
+    killer = Killer(starter, command, seed=SEED, share_at_once=0)
+    killer.run(tmp_path, 10)
+    tell(f"tokenising: {killer.kills} kills, {killer.kills} exact (seed {SEED}, {killer.folders} runs)")

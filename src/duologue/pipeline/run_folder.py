@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from duologue.config import to_mapping
-from duologue.durable_files import new_folder, remove_leftovers, replace_file
+from duologue.durable_files import make_folder, new_folder, remove_leftovers, replace_file
 from duologue.errors import BusyError, RunFolderError
 from duologue.folder_lock import locked
 from duologue.pipeline.recipe import NamedRecipe
@@ -92,7 +92,7 @@ class RunFolder:
     def make(self) -> None:
         """Makes the folder, where it is not there yet."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
         except OSError as error:
             raise RunFolderError(f"{self.path}: cannot be made: {error.strerror}; give another --out") from None
 

@@ -21,7 +21,15 @@ from typing import Any
 
 from torch import Tensor
 
-from duologue.durable_files import Fingerprint, fingerprint, new_folder, remove_folder, remove_leftovers, write_file
+from duologue.durable_files import (
+    Fingerprint,
+    fingerprint,
+    make_folder,
+    new_folder,
+    remove_folder,
+    remove_leftovers,
+    write_file,
+)
 from duologue.errors import RunFolderError
 from duologue.training.stored_tensors import SHARD, StoredTensors, write_parts
 from duologue.training.world import World
@@ -175,7 +183,7 @@ def _read(path: Path) -> StoredCheckpoint:
 
 
 def _write(target: Path, checkpoint: Checkpoint, world: World) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     remove_leftovers(target.parent)
     with new_folder(target) as partial:
         if world.is_alone:

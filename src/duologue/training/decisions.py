@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from duologue.durable_files import replace_file
+from duologue.durable_files import make_folder, replace_file
 from duologue.errors import RunFolderError
 from duologue.runtime import DtypeName, Machine
 from duologue.training.config import StageConfig
@@ -138,7 +138,7 @@ class DecisionFile:
         if not self.world.is_first:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             text = json.dumps(asdict(self.now) | {"identity": self.identity}, indent=2) + "\n"
             replace_file(self.path, text.encode())
         except OSError as error:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from duologue.durable_files import replace_file, sync
+from duologue.durable_files import make_folder, replace_file, sync
 from duologue.errors import RunFolderError
 
 
@@ -51,7 +51,7 @@ class MetricsFile:
             return
         kept = [line for line in read_metrics(self._path) if line["step"] < step]
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             replace_file(self._path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         except OSError as error:
             raise _not_written(self._path, error) from None

@@ -1,0 +1,54 @@
+"""A run is gone on with only where nothing else is at work in its folder, and only if it is the same run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.faults.commands import Starter, await_file, words
+
+from duologue.conversation import Conversation
+
+
+def test_a_second_trainer_is_refused_until_the_first_is_dead(starter: Starter, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = starter.start(*words(data, out))
+    await_file("pretraining/metrics.jsonl", out)
+    assert starter.run(*words(data, out)) == 1
+    assert f"is held by process {first}, which trains in this folder; wait for it" in starter.said().splitlines()[-1]
+    os.kill(first, signal.SIGKILL)
+    assert starter.wait(first) == -signal.SIGKILL
+    assert starter.run(*words(data, out)) == 0, starter.said()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (["--pretraining.learning_rate", "0.02"], "learning_rate (0.01, now 0.02)"),
+        (["--seed", "2"], "seed (1, now 2)"),
+        (["--steps", "61"], "steps (60, now 61)"),
+        (["--transformer.hidden_size", "96"], "shape.hidden_size (64, now 96)"),
+        (["--tokenizer.vocab_size", "900"], "settings.vocab_size (1024, now 900)"),
+        ("data", "data ("),
+    ],
+)
+def test_another_run_is_not_gone_on_with(
+    starter: Starter, data: Path, tmp_path: Path, change: list[str] | str, told: str
+) -> None:
+    out, mine = tmp_path / "run", tmp_path / "mine.jsonl"
+    mine.write_bytes(data.read_bytes())
+    process = starter.start(*words(mine, out))
+    await_file("pretraining/checkpoints/step-*", out)
+    os.kill(process, signal.SIGKILL)
+    starter.wait(process)
+    more = [] if isinstance(change, str) else change
+    if change == "data":
+        mine.write_bytes(data.read_bytes() + (Conversation.of("one", "more").to_json() + "\n").encode())
+    before = {path: path.read_bytes() for path in (out / "pretraining").rglob("*.safetensors")}
+    assert starter.run(*words(mine, out, *more)) == 1
+    last = starter.said().splitlines()[-1]
+    assert told in last
+    assert "give another --out" in last
+    assert {path: path.read_bytes() for path in (out / "pretraining").rglob("*.safetensors")} == before
