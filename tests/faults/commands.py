@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from safetensors.numpy import load_file
+
 from duologue.training.checkpoint import checkpoint_folders
 from duologue.training.metrics import read_metrics
 
@@ -64,10 +66,17 @@ def result(out: Path) -> dict[str, object]:
         kept |= {str(path.relative_to(out)): path.read_bytes() for path in out.glob(pattern)}
     for path in out.glob("*/checkpoints"):
         newest = next(checkpoint_folders(path))
-        kept |= {str(file.relative_to(out)): file.read_bytes() for file in newest.glob("*.safetensors")}
+        kept |= {str(file.relative_to(out)): numbers(file) for file in newest.glob("*.safetensors")}
     for path in out.glob("*/metrics.jsonl"):
         kept[str(path.relative_to(out))] = [[line[name] for name in COLUMNS] for line in read_metrics(path)]
     return kept
+
+
+def numbers(file: Path) -> bytes | dict[str, bytes]:
+    """A file's bytes; of one that a process wrote as its part, those of its tensors: the header's order is chance."""
+    if not file.name.startswith("shard-"):
+        return file.read_bytes()
+    return {name: array.tobytes() for name, array in load_file(file).items()}
 
 
 def await_file(pattern: str, folder: Path, *, timeout_s: float = 60) -> None:

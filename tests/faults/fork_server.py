@@ -17,10 +17,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import matplotlib.backends.backend_agg  # noqa: F401
 import torch._dynamo
+import torch.distributed.checkpoint
+import torch.distributed.fsdp
+import torch.distributed.optim
 from matplotlib.figure import Figure
 from tests.faults.faulty_os import FaultyOs
 
@@ -69,6 +73,12 @@ def _limit_files(size_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
 
 
+def _limit_memory(more_bytes: int) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + more_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 def _drop_privileges(user: int) -> None:
     os.setgroups([])
     os.setgid(user)
@@ -83,6 +93,8 @@ def _make_clock_jump(years: float) -> None:
 _FAULTS: dict[str, Callable[[Any], None]] = {
     "operation": _fail_an_operation,
     "file_bytes": _limit_files,
+    "more_memory_bytes": _limit_memory,
+    "environment": os.environ.update,
     "user": _drop_privileges,
     "clock_years": _make_clock_jump,
 }

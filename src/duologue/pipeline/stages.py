@@ -120,7 +120,8 @@ class Pipeline:
             self.world = world
             if not world.is_first:
                 self.display = Display.silent()
-            with self.run.claimed() if world.is_first else contextlib.nullcontext():
+            claim = self.run.claimed() if world.is_first else contextlib.nullcontext()
+            with claim, world.listening(lambda: str(self.run.path)):
                 yield world
 
     def describe(self) -> None:

@@ -87,13 +87,16 @@ class Trainer:
             ProcessLostError: another process of the run is gone.
         """
         self._saved_at = time.monotonic()
-        with self.interruption, self.decided.now.in_force(), self.world.listening():
+        with self.interruption, self.decided.now.in_force(), self.world.listening(self._where):
             while not self.state.schedule.is_over(self.state.step) and not self._has_stalled():
                 self._step()
                 self._save_if_due()
             self.save()
             self._seal()
             return self._finished_model()
+
+    def _where(self) -> str:
+        return f"{self.stage.name} step {self.state.step}"
 
     def save(self) -> None:
         """Writes a checkpoint of this very step, where there is none of it."""

@@ -103,7 +103,7 @@ def write_parts(folder: Path, tensors: Mapping[str, Tensor], world: World) -> di
 
     try:
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-        save(dict(tensors), storage_writer=writer, process_group=world.host)
+        save(dict(sorted(tensors.items())), storage_writer=writer, process_group=world.host)
     except CheckpointException as error:
         raise next((cause for cause, _ in error.failures.values() if isinstance(cause, OSError)), error) from None
     mine = folder.glob(f"shard-{world.rank + 1:05d}-*")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,9 +19,11 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from duologue.errors import ProcessLostError
+from duologue.errors import DuologueError, ProcessLostError
 
 T = TypeVar("T")
+
+SOURCE_LINE = re.compile(r"^\[[^\]]*:\d+\] ")  # where in its own source the transport found the fault
 
 PATIENCE = timedelta(days=1)  # one process may tokenise a whole corpus while the others wait
 STEP_PATIENCE = timedelta(minutes=30)
@@ -57,20 +60,18 @@ class World:
         if self.is_alone:
             return list(values)
         numbers = torch.tensor(values, dtype=torch.float64)
-        with self.listening():
-            dist.all_reduce(numbers, group=self.host)
+        dist.all_reduce(numbers, group=self.host)
         return numbers.tolist()
 
     def first(self, value: T) -> T:
         """What the first process has: anything that JSON holds."""
         if self.is_alone:
             return value
-        with self.listening():
-            data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-            size = torch.tensor([len(data)])
-            dist.broadcast(size, src=0, group=self.host)
-            data = data if self.is_first else torch.empty(int(size), dtype=torch.uint8)
-            dist.broadcast(data, src=0, group=self.host)
+        data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        size = torch.tensor([len(data)])
+        dist.broadcast(size, src=0, group=self.host)
+        data = data if self.is_first else torch.empty(int(size), dtype=torch.uint8)
+        dist.broadcast(data, src=0, group=self.host)
         return json.loads(data.numpy().tobytes())
 
     def gather(self, value: T) -> list[T]:
@@ -78,15 +79,13 @@ class World:
         if self.is_alone:
             return [value]
         found: list[Any] = [None] * self.size
-        with self.listening():
-            dist.all_gather_object(found, value, group=self.host)
+        dist.all_gather_object(found, value, group=self.host)
         return found
 
     def wait(self) -> None:
         """Returns once all processes have come here."""
         if not self.is_alone:
-            with self.listening():
-                dist.barrier(group=self.host)
+            dist.barrier(group=self.host)
 
     @contextmanager
     def first_goes_first(self) -> Iterator[None]:
@@ -98,7 +97,7 @@ class World:
             self.wait()
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self, where: Callable[[], str]) -> Iterator[None]:
         """Turns the failure of an exchange into one line: another process is gone.
 
         Raises:
@@ -107,11 +106,11 @@ class World:
         try:
             yield
         except RuntimeError as error:
-            if self.is_alone or not is_about_processes(error):
+            reason = _why_lost(error)
+            if self.is_alone or not reason:
                 raise
-            lost = f"process {self.rank} of {self.size}: lost the others: {str(error).splitlines()[0]}"
             remedy = "the one that failed first says why; the same command carries on from the newest checkpoint"
-            raise ProcessLostError(f"{lost}; {remedy}") from error
+            raise ProcessLostError(f"{where()}: lost the other processes: {reason}; {remedy}") from error
 
 
 @contextmanager
@@ -132,6 +131,8 @@ def joined_world(device: str) -> Iterator[World]:
     dist.destroy_process_group()  # not after a failure: the others may never answer again
 
 
-def is_about_processes(error: BaseException) -> bool:
-    """Whether torch or its transport says that an exchange between processes failed."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+def _why_lost(error: RuntimeError) -> str:
+    """What torch or its transport says of an exchange between processes that failed; nothing of any other error."""
+    if isinstance(error, DuologueError) or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+        return ""
+    return SOURCE_LINE.sub("", str(error).splitlines()[0]).partition(". This is")[0]
