@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 from duologue.config import require
 
+CHUNK = 1024  # places whose logits stand in memory at once
+FSDP_FROM_PARAMETERS = 300_000_000  # smaller models are copied to every rank (DDP), larger ones are shared out (FSDP2)
+
 
 @dataclass(frozen=True)
 class StageConfig:
