@@ -15,7 +15,7 @@ class Gpu:
 
     Attributes:
         tflops: peak of dense matrix products in bfloat16 with float32 sums, 10^12 operations a second.
-        memory_gib: what it has.
+        memory_gib: what its driver reports.
         link_gb_s: to its neighbours in the same node, in one direction, 10^9 bytes a second.
         number_bytes: of the format in which it computes.
         mfu: share of the peak that a training step reaches.
@@ -29,16 +29,16 @@ class Gpu:
     mfu: float = USUAL_MFU
 
 
-# Source: NVIDIA's data sheets of the A100 80 GB SXM, H100 SXM, H200 SXM, HGX B200, L40S, and the Ada whitepaper (RTX 4090).
-# Peaks are without sparsity, links are half of what is given for both directions; the last two have PCIe 4.0 x16 alone.
+# Source: NVIDIA's data sheets of A100 80 GB SXM, H100 SXM, H200 SXM, HGX B200, L40S; Ada white paper (RTX 4090). Peaks
+# are without sparsity, links are half of what is given for both directions; the last two have PCIe 4.0 x16 alone.
 GPUS = {
     gpu.name: gpu
     for gpu in (
         Gpu("a100", 312, 80, 300),
-        Gpu("h100", 989, 80, 450),
-        Gpu("h200", 989, 141e9 / 2**30, 450),
-        Gpu("b200", 2250, 180e9 / 2**30, 900),
-        Gpu("l40s", 362, 48e9 / 2**30, 32),
+        Gpu("h100", 989, 79, 450),
+        Gpu("h200", 989, 140, 450),
+        Gpu("b200", 2250, 179, 900),
+        Gpu("l40s", 362, 45, 32),
         Gpu("rtx4090", 165, 24, 32),
     )
 }

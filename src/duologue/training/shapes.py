@@ -9,7 +9,9 @@ import math
 
 from duologue.transformer.config import TransformerConfig
 
-ASPECT = 96  # width per layer, between nanochat's 64 and Llama 3's 128; loss is flat there: Kaplan et al. 2020, section 3.1
+Shape = tuple[int, ...]
+# Width per layer, between nanochat's 64 and Llama 3's 128; the loss is flat there: Kaplan et al. 2020, section 3.1.
+ASPECT = 96
 TIED_BELOW = 50_000_000  # parameters; under it the embedding is most of the model
 # The vocabulary up to so many parameters: a small model cannot afford a large table.
 VOCABULARIES = ((5_000_000, 4096), (100_000_000, 8192), (math.inf, 32_768))
@@ -24,8 +26,8 @@ def usual_vocabulary(num_parameters: int) -> int:
 def shape_for(num_parameters: int, *, vocab_size: int, sequence_length: int) -> TransformerConfig:
     """The Qwen3-like shape whose parameters come nearest, in good proportion.
 
-    Heads are 128 wide from a width of 768 on and 64 below; there are up to 8 key-value heads, half as many as query heads
-    or fewer; the feed-forward layer is 8/3 as wide as the model, which makes SwiGLU as large as the classic one.
+    Heads are 128 wide from a width of 768 on and 64 below; there are up to 8 key-value heads, half as many as query
+    heads or fewer; the feed-forward layer is 8/3 as wide as the model: SwiGLU is as large then as the classic one.
 
     Source: Qwen3, arXiv:2505.09388, table 1; Shazeer 2020, arXiv:2002.05202 (8/3).
     """
@@ -40,27 +42,32 @@ def shape_for(num_parameters: int, *, vocab_size: int, sequence_length: int) -> 
     return min(shapes, key=badness)
 
 
-def parameter_shapes(config: TransformerConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter, in the model's order."""
+def block_shapes(config: TransformerConfig) -> dict[str, Shape]:
+    """Name inside its block and shape of every parameter of a block."""
     width, dim = config.hidden_size, config.head_dim
     queries, keys = config.num_attention_heads * dim, config.num_key_value_heads * dim
-    layer: dict[str, tuple[int, ...]] = {
+    norms: dict[str, Shape] = {"self_attn.q_norm": (dim,), "self_attn.k_norm": (dim,)} if config.qk_norm else {}
+    shapes: dict[str, Shape] = {
         "input_layernorm": (width,), "self_attn.q_proj": (queries, width), "self_attn.k_proj": (keys, width),
-        "self_attn.v_proj": (keys, width), "self_attn.o_proj": (width, queries),
-    }  # fmt: skip
-    if config.qk_norm:
-        layer |= {"self_attn.q_norm": (dim,), "self_attn.k_norm": (dim,)}
-    layer |= {
+        "self_attn.v_proj": (keys, width), "self_attn.o_proj": (width, queries), **norms,
         "post_attention_layernorm": (width,), "mlp.gate_proj": (config.intermediate_size, width),
         "mlp.up_proj": (config.intermediate_size, width), "mlp.down_proj": (width, config.intermediate_size),
     }  # fmt: skip
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocab_size, width)}
-    for number in range(config.num_hidden_layers):
-        shapes |= {f"model.layers.{number}.{name}.weight": shape for name, shape in layer.items()}
-    shapes["model.norm.weight"] = (width,)
-    if not config.tie_word_embeddings:
-        shapes["lm_head.weight"] = (vocab_size, width)
-    return shapes
+    return {f"{name}.weight": shape for name, shape in shapes.items()}
+
+
+def outer_shapes(config: TransformerConfig, vocab_size: int) -> dict[str, Shape]:
+    """Name and shape of every parameter outside the blocks."""
+    table = (vocab_size, config.hidden_size)
+    shapes: dict[str, Shape] = {"model.embed_tokens.weight": table, "model.norm.weight": (config.hidden_size,)}
+    return shapes if config.tie_word_embeddings else shapes | {"lm_head.weight": table}
+
+
+def parameter_shapes(config: TransformerConfig, vocab_size: int) -> dict[str, Shape]:
+    """Name and shape of every parameter of the model."""
+    block, layers = block_shapes(config), range(config.num_hidden_layers)
+    inner = {f"model.layers.{layer}.{name}": shape for layer in layers for name, shape in block.items()}
+    return outer_shapes(config, vocab_size) | inner
 
 
 def count_parameters(config: TransformerConfig, vocab_size: int) -> int:
@@ -68,11 +75,6 @@ def count_parameters(config: TransformerConfig, vocab_size: int) -> int:
     norms = 2 * config.hidden_size + 2 * config.head_dim * config.qk_norm
     embeddings = (1 if config.tie_word_embeddings else 2) * vocab_size * config.hidden_size
     return config.num_matrix_parameters + config.num_hidden_layers * norms + config.hidden_size + embeddings
-
-
-def is_matrix_of_block(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether Muon moves it; see ``optim.is_for_muon``."""
-    return len(shape) == 2 and ".layers." in name
 
 
 def _widths() -> list[int]:

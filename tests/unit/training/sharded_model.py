@@ -1,0 +1,155 @@
+"""What torch makes of a model at some number of ranks, printed as JSON; a process of its own, since it joins a group.
+
+The group is torch's fake one: this process plays one rank of any number, and nothing is sent. Or with ``gloo`` it is real,
+between processes that torchrun starts.
+"""
+
+import json
+import os
+import sys
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from torch.optim import Muon
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from duologue.training.compiled import eager_forward
+from duologue.training.config import StageConfig
+from duologue.training.optim import Optimizers
+from duologue.transformer.config import TransformerConfig
+from duologue.transformer.model import Transformer
+
+POLICY = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+
+
+class Sent(TorchDispatchMode):
+    """Counts the bytes of collectives, by name, as the whole tensor that goes round; and operations of products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_bytes: Counter[str] = Counter()
+        self.flops: list[int] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(issubclass(kind, DTensor) for kind in types):
+            return NotImplemented
+        result = function(*args, **(kwargs or {}))
+        space, _, name = str(function).partition(".")
+        if space == "c10d":  # (output, input, ...)
+            gathers = "allgather" in name
+            self.num_bytes["gather" if gathers else "reduce"] += args[0 if gathers else 1].nbytes
+        elif space == "_c10d_functional" and name.startswith("all_gather"):
+            self.num_bytes["gather"] += result.nbytes
+        elif space == "_c10d_functional" and name.startswith("all_reduce"):
+            self.num_bytes["sum"] += 2 * result.nbytes
+        elif name.startswith(("mm", "addmm")):
+            left, right = [arg for arg in args if isinstance(arg, Tensor)][-2:]
+            self.flops.append(2 * left.numel() * right.shape[-1])
+        return result
+
+
+def share_out(model: Transformer, world_size: int) -> Transformer:
+    """Each block, then the whole."""
+    mesh = init_device_mesh("cpu", (world_size,))
+    for block in model.model.layers:
+        fully_shard(block, mesh=mesh, mp_policy=POLICY)
+    fully_shard(model, mesh=mesh, mp_policy=POLICY)
+    register_fsdp_forward_method(model, "hidden")
+    return model
+
+
+def local_bytes(tensors: Any) -> int:
+    return sum((one.to_local() if isinstance(one, DTensor) else one).nbytes for one in tensors)
+
+
+def shards(config: TransformerConfig, vocab_size: int, world_size: int) -> dict[str, Any]:
+    """Shards of a model on the meta device, and of its optimisers' state."""
+    with torch.device("meta"):
+        model = Transformer(config, vocab_size=vocab_size)
+    names, shapes = list(model.state_dict()), [list(weight.shape) for weight in model.state_dict().values()]
+    share_out(model, world_size)
+    named = dict(model.named_parameters())
+    matrices = [weight for name, weight in named.items() if ".layers." in name and weight.ndim == 2]
+    state = model.state_dict()
+    return {
+        "names_stay": list(state) == names,
+        "shapes_stay": [list(weight.shape) for weight in state.values()] == shapes,
+        "weights": local_bytes(named.values()),
+        "matrices": local_bytes(matrices),
+        "parameters": sum(weight.numel() for weight in named.values()),
+    }
+
+
+def traffic(config: TransformerConfig, vocab_size: int, world_size: int) -> dict[str, Any]:
+    """Bytes of the collectives of one forward and backward pass."""
+    model = share_out(Transformer(config, vocab_size=vocab_size), world_size)
+    ids = torch.zeros(2, 16, dtype=torch.long)
+    with Sent() as sent:
+        hidden = eager_forward()(model, ids, torch.arange(16).expand(2, -1), ids)
+        nn.functional.linear(hidden, model.output_weight).float().sum().backward()
+    return dict(sent.num_bytes)
+
+
+def muon(config: TransformerConfig, vocab_size: int, world_size: int) -> dict[str, Any]:
+    """Bytes and operations of one step of Muon on the matrices of one block; or what it fails with."""
+    block = Transformer(replace(config, num_hidden_layers=1), vocab_size=2).model.layers[0]
+    mesh = init_device_mesh("cpu", (world_size,))
+    found: dict[str, Any] = {"bytes": 0, "flops": 0, "failed": []}
+    for name, weight in block.named_parameters():
+        if weight.ndim < 2:
+            continue
+        part = nn.Parameter(distribute_tensor(weight.detach(), mesh, [Shard(0)], src_data_rank=None))
+        part.grad = distribute_tensor(torch.randn_like(weight), mesh, [Shard(0)], src_data_rank=None)
+        Muon([part]).step() if world_size <= len(weight) else None  # the rules of placement are worked out once
+        try:
+            with Sent() as sent:
+                Muon([part]).step()
+        except RuntimeError:
+            found["failed"].append(name)
+            continue
+        found["bytes"] += sent.num_bytes["gather"] + sent.num_bytes["sum"] - 2 * 2  # the norm: one number, twice round
+        found["flops"] += sum(sent.flops)
+    return found
+
+
+def resident(config: TransformerConfig, vocab_size: int, world_size: int) -> dict[str, Any]:
+    """What a rank holds after two real steps, between processes."""
+    torch.manual_seed(0)
+    model = share_out(Transformer(config, vocab_size=vocab_size), world_size)
+    named = dict(model.named_parameters())
+    optimizers = Optimizers(named, StageConfig())
+    ids = torch.arange(32).view(2, 16) % vocab_size
+    for _ in range(2):
+        for weight in named.values():
+            weight.grad = None
+        hidden = eager_forward()(model, ids, torch.arange(16).expand(2, -1), torch.ones_like(ids))
+        nn.functional.linear(hidden, model.output_weight).float().square().mean().backward()
+        optimizers.step(rate=1.0)
+    state = [one for one in optimizers.state_tensors().values() if one.ndim]
+    gradients = [weight.grad for weight in named.values()]
+    return {"weights": local_bytes(named.values()), "gradients": local_bytes(gradients), "optimizer": local_bytes(state)}
+
+
+def main() -> None:
+    question, world_size, rank, vocab_size, config = json.loads(sys.argv[1])
+    if question == "resident":
+        dist.init_process_group("gloo")
+        world_size, rank = dist.get_world_size(), dist.get_rank()
+    else:
+        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
+    ask = {"shards": shards, "traffic": traffic, "muon": muon, "resident": resident}[question]
+    answer = ask(TransformerConfig(**config), vocab_size, world_size) | {"rank": rank}
+    os.write(1, (json.dumps(answer) + "\n").encode())  # one write: lines of several processes stay whole
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
