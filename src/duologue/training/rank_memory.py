@@ -21,7 +21,7 @@ Parallelism = Literal["one", "ddp", "fsdp2"]
 
 @dataclass(frozen=True)
 class RankMemory:
-    """Bytes that a rank holds when it holds most.
+    """Bytes that a rank holds when it holds most, or a little more: the parts are not at their largest all at once.
 
     Attributes:
         weights: FSDP2: the float32 part. Else what computes, and float32 masters where that is bfloat16.

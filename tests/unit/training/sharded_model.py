@@ -1,7 +1,7 @@
-"""What torch makes of a model at some number of ranks, printed as JSON; a process of its own, since it joins a group.
+"""What torch makes of a model at some number of ranks, printed as JSON: a program, since it joins process groups.
 
-The group is torch's fake one: this process plays one rank of any number, and nothing is sent. Or with ``gloo`` it is real,
-between processes that torchrun starts.
+The group is torch's fake one: this process plays one rank of any number, and nothing is sent. For ``resident`` it is a
+real one, between the processes that torchrun starts.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
@@ -23,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from duologue.training.compiled import eager_forward
 from duologue.training.config import StageConfig
+from duologue.training.objective import ChunkedCrossEntropy
 from duologue.training.optim import Optimizers
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.model import Transformer
@@ -108,8 +110,8 @@ def muon(config: TransformerConfig, vocab_size: int, world_size: int) -> dict[st
             continue
         part = nn.Parameter(distribute_tensor(weight.detach(), mesh, [Shard(0)], src_data_rank=None))
         part.grad = distribute_tensor(torch.randn_like(weight), mesh, [Shard(0)], src_data_rank=None)
-        Muon([part]).step() if world_size <= len(weight) else None  # the rules of placement are worked out once
         try:
+            Muon([part]).step()  # the rules of placement are worked out once, with products of their own
             with Sent() as sent:
                 Muon([part]).step()
         except RuntimeError:
@@ -118,6 +120,28 @@ def muon(config: TransformerConfig, vocab_size: int, world_size: int) -> dict[st
         found["bytes"] += sent.num_bytes["gather"] + sent.num_bytes["sum"] - 2 * 2  # the norm: one number, twice round
         found["flops"] += sum(sent.flops)
     return found
+
+
+class Whole(Transformer):
+    """A model whose forward pass gives the loss, as the tracker of memory wants it."""
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+        hidden = eager_forward()(self, input_ids, position_ids, torch.ones_like(input_ids))
+        return ChunkedCrossEntropy.apply(hidden.flatten(0, 1), self.output_weight, input_ids.flatten())
+
+
+def peak(config: TransformerConfig, vocab_size: int, world_size: int) -> dict[str, Any]:
+    """What torch's own tracker says a rank holds when it holds most, in a micro-batch after the first."""
+    model = share_out(Whole(config, vocab_size=vocab_size), world_size)
+    ids = torch.zeros(64, config.max_position_embeddings, dtype=torch.long)
+    places = torch.arange(config.max_position_embeddings).expand(len(ids), -1)
+    model(ids[:1], places[:1]).backward()
+    tracker = FSDPMemTracker(model)
+    tracker.track_inputs((ids, places))
+    with tracker:
+        model(ids, places).backward()
+    sizes = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
+    return {str(kind).rpartition(".")[2]: size for kind, size in sizes.items() if size}
 
 
 def resident(config: TransformerConfig, vocab_size: int, world_size: int) -> dict[str, Any]:
@@ -135,20 +159,20 @@ def resident(config: TransformerConfig, vocab_size: int, world_size: int) -> dic
         optimizers.step(rate=1.0)
     state = [one for one in optimizers.state_tensors().values() if one.ndim]
     gradients = [weight.grad for weight in named.values()]
-    return {"weights": local_bytes(named.values()), "gradients": local_bytes(gradients), "optimizer": local_bytes(state)}
+    held = {"weights": named.values(), "gradients": gradients, "optimizer": state}
+    return {what: local_bytes(tensors) for what, tensors in held.items()}
 
 
 def main() -> None:
-    question, world_size, rank, vocab_size, config = json.loads(sys.argv[1])
-    if question == "resident":
-        dist.init_process_group("gloo")
-        world_size, rank = dist.get_world_size(), dist.get_rank()
-    else:
-        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
-    ask = {"shards": shards, "traffic": traffic, "muon": muon, "resident": resident}[question]
-    answer = ask(TransformerConfig(**config), vocab_size, world_size) | {"rank": rank}
-    os.write(1, (json.dumps(answer) + "\n").encode())  # one write: lines of several processes stay whole
-    dist.destroy_process_group()
+    ask = {"shards": shards, "traffic": traffic, "muon": muon, "peak": peak, "resident": resident}
+    for question, world_size, rank, vocab_size, shape in json.loads(sys.argv[1]):
+        if question == "resident":
+            dist.init_process_group("gloo")
+        else:
+            dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
+        answer = ask[question](TransformerConfig(**shape), vocab_size, world_size) | {"rank": dist.get_rank()}
+        os.write(1, (json.dumps(answer) + "\n").encode())  # one write: lines of several processes stay whole
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
