@@ -53,14 +53,14 @@ def _memory(plan: ScalePlan) -> str:
 def _network(plan: ScalePlan) -> Iterator[str]:
     places = plan.micro_batch_rows * plan.job.model.config.max_position_embeddings
     times = places / plan.parity_tokens
-    what = f"the micro-batch of {places:,} tokens a rank is {times:.1f} times the parity of this network"
+    what = f"{places:,} tokens a micro-batch are {times:.1f} times the parity of this network"
     if times >= HIDDEN_FROM:
-        yield f"{what}: communication hides behind compute, but for what begins and ends a pass"
+        yield f"{what}: communication hides behind compute"
     else:
         yield f"{what}: the ranks wait; a faster network, a larger batch or fewer ranks would help"
     if plan.parallelism == "fsdp2" and plan.cluster.nodes > 1 and plan.micro_batches > 1:
-        yield (f"parts shared out inside each node only (HSDP) would cross the network once a step, "
-               f"not {plan.micro_batches} times; duologue does not do it")  # fmt: skip
+        instead = f"once a step, not {plan.micro_batches} times"
+        yield f"sharing inside nodes only (HSDP, not built) would cross the network {instead}"
 
 
 def _sharing(plan: ScalePlan) -> Iterator[str]:
@@ -77,8 +77,8 @@ def _muon(plan: ScalePlan) -> Iterator[str]:
         yield (f"torch's Muon fails on a shared matrix of fewer rows than ranks: the flattest here has "
                f"{muon_needs_rows(plan.job.model):,}, and there are {plan.cluster.gpus:,} ranks")  # fmt: skip
     if share > MUCH_MUON:
-        why = "gathers matrix by matrix" if plan.parallelism == "fsdp2" else "does the same work on every rank"
-        yield f"Muon takes {share:.0%} of a step, since torch's {why}; a larger --batch-tokens makes it rarer"
+        why = "gathers matrix by matrix" if plan.parallelism == "fsdp2" else "does the same on every rank"
+        yield f"Muon takes {share:.0%} of a step, since torch's {why}; larger --batch-tokens would help"
 
 
 def _saving(plan: ScalePlan) -> str:
@@ -90,8 +90,8 @@ def _saving(plan: ScalePlan) -> str:
 def _data(plan: ScalePlan) -> str:
     ratio = plan.job.tokens / plan.job.model.num_parameters
     unique = plan.job.tokens // FEW_EPOCHS
-    return (f"{ratio:.1f} tokens a parameter (Chinchilla: {CHINCHILLA}); at most {FEW_EPOCHS} passes over the data ask "
-            f"for {short_number(unique)} different tokens")  # fmt: skip
+    asked = f"no more than {FEW_EPOCHS} passes ask for {short_number(unique)} different tokens"
+    return f"{ratio:.1f} tokens a parameter (Chinchilla: {CHINCHILLA}); {asked}"
 
 
 def _rows(number: int) -> str:
