@@ -65,12 +65,13 @@ def plan_figures(plan: ScalePlan) -> dict[str, Any]:
 def _run(plan: ScalePlan) -> Iterator[Line]:
     cluster, job, shape = plan.cluster, plan.job, plan.job.model.config
     heads = f"heads {shape.num_attention_heads} and {shape.num_key_value_heads}"
+    nodes = "1 node" if cluster.nodes == 1 else f"{cluster.nodes:,} nodes"
     tied = "tied" if shape.tie_word_embeddings else "untied"
     yield ("model", f"{short_number(job.model.num_parameters)} parameters",
            f"{shape.num_hidden_layers} layers of {shape.hidden_size}, {heads}, feed-forward {shape.intermediate_size}, "
            f"vocabulary {job.model.vocab_size:,} {tied}")  # fmt: skip
     yield ("machines", f"{cluster.gpus:,} x {cluster.gpu.name}",
-           f"{cluster.nodes:,} of {min(cluster.gpus, cluster.gpus_per_node)}; {WAYS[plan.parallelism]}")  # fmt: skip
+           f"{nodes} of {min(cluster.gpus, cluster.gpus_per_node)}; {WAYS[plan.parallelism]}")  # fmt: skip
     yield ("steps", f"{job.steps:,}", f"{short_number(job.tokens)} tokens / {short_number(job.batch_tokens)} a step")
     yield ("a rank's step", f"{plan.micro_batches} x {plan.micro_batch_rows} rows",
            f"of {shape.max_position_embeddings:,} tokens; a step has {job.rows:,} rows")  # fmt: skip
