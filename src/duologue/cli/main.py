@@ -46,6 +46,7 @@ VERBS = {
     "pull": Verb("duologue.cli.pull", ELSEWHERE, "fetch a real pretrained model"),
     "models": Verb("duologue.cli.models", ELSEWHERE, "list the models that are here"),
     "export": Verb("duologue.cli.export", ELSEWHERE, "take a model to other engines, and prove that it is the same"),
+    "plan": Verb("duologue.cli.plan", MACHINE, "what a run would need, on this machine or on many GPUs"),
     "bench": Verb("duologue.cli.bench", MACHINE, "measure how fast a model replies here"),
 }
 

@@ -14,16 +14,24 @@ if TYPE_CHECKING:
 STAGE_SHORTHANDS = ("minutes", "steps", "seed")
 
 
-def add_recipe_arguments(parser: argparse.ArgumentParser, *, stage: str | None = None) -> None:
-    """Adds RECIPE, ``--data``, ``--out`` and a flag for every setting; for one stage also its shorthands."""
+def add_recipe_arguments(
+    parser: argparse.ArgumentParser, *, stage: str | None = None, is_plan: bool = False
+) -> None:
+    """Adds RECIPE, ``--data``, ``--out`` and a flag for every setting; for one stage also its shorthands.
+
+    A plan can do without RECIPE, and runs nothing that could go on or be left out.
+    """
     from duologue.pipeline.recipe import Recipe
 
-    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name in the package, or a TOML file")
+    many = "?" if is_plan else None
+    parser.add_argument("recipe", metavar="RECIPE", nargs=many, help="a recipe's name in the package, or a TOML file")
     parser.add_argument("--data", nargs="+", metavar="FILE", help="dialogue files, in place of the recipe's")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/RECIPE)")
-    parser.add_argument("--resume", action="store_true", help="go on where the run stopped (always so; may be said)")
+    if not is_plan:
+        parser.add_argument("--resume", action="store_true", help="go on where the run stopped (always so)")
     if stage != "tokenizer":
         parser.add_argument("--init", metavar="MODEL", help="start from this model, its tokenizer and shape included")
+    if stage != "tokenizer" and not is_plan:
         parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     if stage in ("pretraining", "finetuning"):
         for name in STAGE_SHORTHANDS:

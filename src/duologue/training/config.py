@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from duologue.config import require
 
+CHUNK = 1024  # places whose logits stand in memory at once
+FSDP_FROM_PARAMETERS = 300_000_000  # smaller models are copied to every rank (DDP), larger ones are shared out (FSDP2)
 NEAREST_ANCHOR = 3  # steps between a bad step and the one to go back to, at least
 
 

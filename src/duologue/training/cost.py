@@ -1,7 +1,4 @@
-"""What training costs, worked out from the shape before anything is allocated: operations and memory.
-
-Shapes: M model width, H query heads, D head width, K key-value heads, F feed-forward width, T tokens in a row.
-"""
+"""What training costs, worked out from the shape before anything is allocated: operations and memory."""
 
 from __future__ import annotations
 
@@ -10,13 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from duologue.runtime import DtypeName, Machine
-from duologue.training.objective import CHUNK
+from duologue.training.activations import MASTER, head_bytes, layer_bytes
 from duologue.training.optim import is_for_muon
 from duologue.training.spread import Way
 from duologue.transformer.model import Transformer
 
 GIB = 2**30
-MASTER = 4  # bytes of a float32 number, in which masters, optimiser state and norms are kept
 HOLES = 1.15  # what the heap holds over what is in use: tensors come and go between those that stay (measured)
 
 
@@ -64,7 +60,8 @@ def estimate_memory(
     places = num_rows * sequence_length
     a_layer = places * _layer_bytes(model, size, sequence_length, is_compiled)
     layers = model.config.num_hidden_layers + 1  # one more for what flows back through a layer
-    kept = layers * a_layer + _head_bytes(model, size, places)
+    learns = model.output_weight.requires_grad
+    kept = layers * a_layer + head_bytes(model.config, size, places, model.vocab_size, learns=learns)
     if not is_compiled:
         kept = round(HOLES * (kept + places * sequence_length * MASTER))  # the mask, the same in all layers
     return MemoryEstimate(weights, gradients, optimizer, kept)
@@ -99,25 +96,6 @@ def flops_per_token(model: Transformer, *, sequence_length: int) -> int:
 
 
 def _layer_bytes(model: Transformer, size: int, sequence_length: int, is_compiled: bool) -> int:
-    """Kept for one place of one layer: inputs of norms in float32, and of what multiplies in the compute format."""
-    config = model.config
-    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    scaled = size * model.model.norm.weight.requires_grad  # kept for the gradient of a norm's weight
-    norms = 2 * config.hidden_size * (MASTER + size + scaled)
-    if config.qk_norm:
-        norms += (queries + keys) * (MASTER + scaled)
-    attention = 4 * queries * size
-    narrowed = size if size < MASTER else 0  # a copy in the compute format of what is float32
-    if is_compiled:  # document_attention keeps the weights between all places
-        attention += config.num_attention_heads * sequence_length * (MASTER + narrowed)
-    else:  # masked_attention keeps its mask
-        attention += sequence_length * narrowed
-    return norms + attention + 4 * config.intermediate_size * size
-
-
-def _head_bytes(model: Transformer, size: int, places: int) -> int:
-    """The last norm, the gradient of the hidden states, and one chunk of logits with its errors."""
-    hidden = places * model.config.hidden_size * (MASTER + 4 * size)
-    logits = min(CHUNK, places) * model.vocab_size * (2 * MASTER + size)
-    weight = model.output_weight
-    return hidden + logits + weight.requires_grad * weight.numel() * (MASTER + size)
+    """Kept for one place of one layer."""
+    learn = model.model.norm.weight.requires_grad
+    return layer_bytes(model.config, size, sequence_length, is_compiled=is_compiled, norms_learn=learn)

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from duologue.data.loader import Batch
 from duologue.tokenizer.encode_conversation import NO_LOSS
+from duologue.training.config import CHUNK
 from duologue.transformer.attention import AttendIn
 from duologue.transformer.model import Transformer
-
-CHUNK = 1024
 
 # How the hidden states of a packed batch are made: (model, input_ids, position_ids, document_ids) -> [B, T, M]
 Forward = Callable[[Transformer, Tensor, Tensor, Tensor], Tensor]

@@ -1,15 +1,15 @@
-"""How the rows of a step are shared out among processes and micro-batches: every row once, whatever their number."""
+"""How things are shared out among the processes of a run: the rows of a step, and the rows of a tensor."""
 
 from __future__ import annotations
 
 
 def rows_of_rank(num_rows: int, rank: int, world_size: int) -> range:
-    """The rows of a step, of which there are ``num_rows``, that a process takes: runs as equal as can be."""
+    """The rows of a step that a process takes: each row goes to one, in order; shares differ by one at most."""
     return range(rank * num_rows // world_size, (rank + 1) * num_rows // world_size)
 
 
 def micro_batches(num_rows: int, *, rank: int, world_size: int, rows_at_once: int) -> list[range]:
-    """What one process takes of a step, in pieces of at most ``rows_at_once`` rows.
+    """What a process takes of a step, in pieces of at most ``rows_at_once`` rows.
 
     All processes get as many pieces, since in each of them they wait for each other; the last one may be empty.
     """
@@ -17,3 +17,12 @@ def micro_batches(num_rows: int, *, rank: int, world_size: int, rows_at_once: in
     most = -(-num_rows // world_size)
     starts = (mine.start + index * rows_at_once for index in range(-(-most // rows_at_once)))
     return [range(min(start, mine.stop), min(start + rows_at_once, mine.stop)) for start in starts]
+
+
+def sharded_rows(num_rows: int, rank: int, world_size: int) -> int:
+    """Rows of a tensor that FSDP2 leaves with a process: equal pieces, rounded up, so that the last may have none.
+
+    Source: ``torch.chunk``, by which ``torch.distributed.tensor.Shard`` splits.
+    """
+    piece = -(-num_rows // world_size)
+    return max(0, min(num_rows, (rank + 1) * piece) - rank * piece)

@@ -17,12 +17,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from duologue.training.config import FSDP_FROM_PARAMETERS
 from duologue.training.objective import PackedLoss
 from duologue.training.precision import MasterWeights
 from duologue.training.world import World
 from duologue.transformer.model import Transformer
 
-FSDP_FROM_PARAMETERS = 300_000_000
 WayName = Literal["auto", "ddp", "fsdp"]
 
 

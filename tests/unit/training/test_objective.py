@@ -16,7 +16,8 @@ from duologue.data.shards import write_shards
 from duologue.tokenizer.encode_conversation import NO_LOSS
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.compiled import eager_forward
-from duologue.training.objective import CHUNK, ChunkedCrossEntropy, next_token_loss
+from duologue.training.config import CHUNK
+from duologue.training.objective import ChunkedCrossEntropy, next_token_loss
 from duologue.transformer.model import Transformer
 
 

@@ -1,0 +1,41 @@
+"""Bytes that a forward pass keeps for its backward pass, worked out from the shape alone; needs no torch.
+
+Shapes: M model width, H query heads, D head width, K key-value heads, F feed-forward width, T tokens in a row.
+"""
+
+from __future__ import annotations
+
+from duologue.training.config import CHUNK
+from duologue.transformer.config import TransformerConfig
+
+MASTER = 4  # bytes of a float32 number, in which masters, optimiser state and norms are kept
+
+
+def layer_bytes(
+    config: TransformerConfig, size: int, sequence_length: int, *, is_compiled: bool, norms_learn: bool = True
+) -> int:
+    """Kept for one place of one layer: inputs of norms in float32, and of what multiplies in the compute format.
+
+    Args:
+        size: bytes of a number in the compute format.
+        norms_learn: a frozen norm keeps nothing for its weight's gradient.
+    """
+    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    scaled = size * norms_learn  # kept for the gradient of a norm's weight
+    norms = 2 * config.hidden_size * (MASTER + size + scaled)
+    if config.qk_norm:
+        norms += (queries + keys) * (MASTER + scaled)
+    attention = 4 * queries * size
+    narrowed = size if size < MASTER else 0  # a copy in the compute format of what is float32
+    if is_compiled:  # document_attention keeps the weights between all places
+        attention += config.num_attention_heads * sequence_length * (MASTER + narrowed)
+    else:  # masked_attention keeps its mask
+        attention += sequence_length * narrowed
+    return norms + attention + 4 * config.intermediate_size * size
+
+
+def head_bytes(config: TransformerConfig, size: int, places: int, vocab_size: int, *, learns: bool = True) -> int:
+    """The last norm, the gradient of the hidden states, one chunk of logits with its errors, the head's gradient."""
+    hidden = places * config.hidden_size * (MASTER + 4 * size)
+    logits = min(CHUNK, places) * vocab_size * (2 * MASTER + size)
+    return hidden + logits + learns * vocab_size * config.hidden_size * (MASTER + size)
