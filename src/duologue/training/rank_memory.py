@@ -80,7 +80,8 @@ def memory_of_rank(
     matrices = model.config.num_matrix_parameters
     others = model.num_parameters - matrices
     whole = (MASTER + narrow) * model.num_parameters
-    return RankMemory(whole, whole, MASTER * (matrices + 2 * others), 0, kept)
+    divided = world_size if parallelism == "ddp" else 1
+    return RankMemory(whole, whole, MASTER * (matrices + 2 * others) // divided, 0, kept)
 
 
 def sharded_parameters(model: Model, rank: int, world_size: int) -> tuple[int, int]:

@@ -202,21 +202,17 @@ def parity_tokens(cluster: Cluster, job: Job, traffic: Traffic) -> float:
 
 
 def step_time(cluster: Cluster, job: Job, traffic: Traffic, *, micro_batches: int, rows_per_rank: int) -> StepTime:
-    """Seconds of a step: a third of the computing is forward, two thirds backward; traffic hides behind its own pass.
-
-    Under DDP gradients travel once a step, behind the last micro-batch.
-    """
+    """Seconds of a step: a third of the computing is forward, two thirds backward; each pass hides its own traffic."""
     places = rows_per_rank * job.model.config.max_position_embeddings
     compute_s = places * _flops_per_token(job) / flops_per_s(cluster.gpu)
     rate = cluster.bytes_per_s / max(1e-9, _passing(cluster))
     a_pass = compute_s / max(1, micro_batches)
     hideable = max(0, traffic.backward - traffic.ends)
     over = max(0.0, traffic.forward / rate - a_pass / 3) + max(0.0, hideable / rate - a_pass * 2 / 3)
-    passes = micro_batches if traffic.forward else 1
     parallelism = parallelism_of(job.model.num_parameters, cluster.gpus)
     return StepTime(
         compute_s=compute_s,
-        exposed_s=passes * (over + traffic.ends / rate),
+        exposed_s=micro_batches * (over + traffic.ends / rate),
         muon_s=muon_flops(job.model, parallelism, cluster.gpus) / flops_per_s(cluster.gpu),
         muon_exposed_s=traffic.muon / rate,
     )

@@ -111,10 +111,12 @@ def _network(plan: ScalePlan) -> Iterator[Line]:
         return
     traffic, times = plan.traffic, plan.traffic.micro_batch / plan.job.model.num_parameters
     where = "between nodes" if plan.cluster.nodes > 1 else "inside the node"
-    once = "a micro-batch" if traffic.forward else "a step"
     yield ("network", f"{plan.cluster.bytes_per_s / 1e9:,.4g} GB/s", f"{where}, one direction: the slowest of the ring")
-    yield ("  passes", f"{traffic.micro_batch / 1e9:,.2f} GB", f"{times:.1f} bytes a parameter, {once}")
-    yield ("  Muon", f"{traffic.muon / 1e9:,.2f} GB", "a step; three gathers or two sums a matrix, five times")
+    yield ("  passes", f"{traffic.micro_batch / 1e9:,.2f} GB", f"{times:.1f} bytes a parameter, a micro-batch")
+    is_copied = plan.parallelism == "ddp"
+    yield ("  updates" if is_copied else "  Muon", f"{traffic.muon / 1e9:,.2f} GB",
+           "a step; each rank hands its part to all" if is_copied else
+           "a step; three gathers or two sums a matrix, five times")  # fmt: skip
     yield ("  parity", f"{plan.parity_tokens:,.0f} tokens", "a micro-batch: sending takes as long as computing")
 
 

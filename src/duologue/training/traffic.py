@@ -19,13 +19,14 @@ class Traffic:
     """Bytes that pass through a rank; of a ring of W ranks (W - 1) / W of what stands here really does.
 
     N parameters take 8 N under FSDP2: two gathers in bfloat16 (2 N each; what is outside the blocks is gathered once)
-    and the sum of the gradients in float32 (4 N). Under DDP they take 8 N too, as gradients go round twice.
+    and the sum of the gradients in float32 (4 N). Under DDP gradients go round twice in the format of the model (4 N in
+    bfloat16), and each step every rank hands its part of the updated float32 weights to the others (4 N).
 
     Attributes:
         forward: gathered while the forward pass computes; for each micro-batch.
-        backward: gathered and summed up while the backward pass computes; for each micro-batch, under DDP once a step.
+        backward: gathered and summed up while the backward pass computes; for each micro-batch.
         ends: of both, what nothing can hide: the first gather, and the last sum.
-        muon: for each step, after the backward pass.
+        muon: for each step, after the backward pass; under DDP the updates.
     """
 
     forward: int
@@ -44,7 +45,8 @@ def traffic_of(model: Model, parallelism: Parallelism, world_size: int) -> Traff
     if parallelism == "one":
         return Traffic(0, 0, 0, 0)
     if parallelism == "ddp":
-        return Traffic(0, 2 * MASTER * model.num_parameters, 2 * MASTER * model.outer, 0)
+        size, updates = model.number_bytes, MASTER * model.num_parameters
+        return Traffic(0, 2 * size * model.num_parameters, 2 * size * model.outer, updates)
     size, layers = model.number_bytes, model.config.num_hidden_layers
     inner = block_shapes(model.config)
     block = _filled_up(inner.values(), world_size)
@@ -56,14 +58,16 @@ def traffic_of(model: Model, parallelism: Parallelism, world_size: int) -> Traff
 
 
 def muon_flops(model: Model, parallelism: Parallelism, world_size: int) -> float:
-    """Operations of Muon on each rank in a step: with whole matrices, or as much as the shards let the ranks share.
+    """Operations of Muon on each rank in a step: of its share of the matrices (DDP), or as the shards let ranks share.
 
     A step of Newton-Schulz on an m x n matrix (m <= n) is X X^T, its square, and one more product with X.
     Source: Jordan et al. 2024; torch.optim.Muon under the placement rules of torch.distributed.tensor.
     """
     shapes = [shape for shape in block_shapes(model.config).values() if len(shape) == 2]
     ranks = world_size if parallelism == "fsdp2" else 1
-    return model.config.num_hidden_layers * NEWTON_SCHULZ_STEPS * sum(_newton_schulz(*shape, ranks) for shape in shapes)
+    a_block = sum(_newton_schulz(*shape, ranks) for shape in shapes)
+    flops = model.config.num_hidden_layers * NEWTON_SCHULZ_STEPS * a_block
+    return flops / world_size if parallelism == "ddp" else flops
 
 
 def muon_needs_rows(model: Model) -> int:
