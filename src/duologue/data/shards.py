@@ -59,7 +59,10 @@ class Shards:
     @classmethod
     def open(cls, folder: Path) -> Shards:
         """The shards of a folder that write_shards has finished."""
-        manifest = Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        try:
+            manifest = Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise DataError(f"{folder}: holds no tokens") from None
         return cls(
             manifest,
             np.memmap(folder / "tokens.bin", dtype=manifest.dtype, mode="r"),

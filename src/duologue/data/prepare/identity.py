@@ -10,7 +10,7 @@ from typing import Any
 from duologue.data.prepare.inputs import MeasuredFile
 from duologue.data.prepare.settings import Settings
 from duologue.data.prepare.workspace import Workspace, read_json, write_json
-from duologue.errors import ModelFolderError, RunFolderError
+from duologue.errors import RunFolderError
 
 FORM = 1  # goes up where the same input would give other bytes
 
@@ -30,16 +30,9 @@ def require_same(workspace: Workspace, inputs: Sequence[MeasuredFile], settings:
                              "give another --out, or delete it to start anew")  # fmt: skip
 
 
-def tokenizer_hash(folder: Path | None) -> str | None:
-    """The hash of a tokenizer's file; None where there is no tokenizer."""
-    if folder is None:
-        return None
-    path = folder / "tokenizer.json"
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        remedy = "expected a tokenizer or model folder"
-        raise ModelFolderError(f"{path}: cannot be read: {error.strerror}; {remedy}") from None
+def sha256_of(path: Path) -> str:
+    """The hash of a small file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _identity(inputs: Sequence[MeasuredFile], settings: Settings, num_tasks: int) -> dict[str, Any]:
@@ -48,7 +41,7 @@ def _identity(inputs: Sequence[MeasuredFile], settings: Settings, num_tasks: int
         "tasks": num_tasks,
         "keep_duplicates": settings.keeps_duplicates,
         "validation_rows": settings.validation_rows,
-        "tokenizer": tokenizer_hash(settings.tokenizer),
+        "tokenizer": None if settings.tokenizer is None else sha256_of(settings.tokenizer / "tokenizer.json"),
         "files": [{"name": one.name, "size_bytes": one.size_bytes, "sha256": one.sha256} for one in inputs],
     }
 

@@ -25,7 +25,7 @@ from duologue.data.corpus import MOST_VALIDATION
 from duologue.data.prepare.duplicate_rows import NUM_BUCKETS, FirstOfEachGroup, Pairs, Signatures, without_duplicates
 from duologue.data.prepare.executors import LocalExecutor, RayExecutor, failure, quiet, ray_running
 from duologue.data.prepare.finish import finish, finished_report
-from duologue.data.prepare.identity import require_same, tokenizer_hash
+from duologue.data.prepare.identity import require_same, sha256_of
 from duologue.data.prepare.inputs import MeasuredFile, MeasureInputs, keep_inputs, known_inputs, read_measured
 from duologue.data.prepare.read_rows import ReadRows, StoredRows
 from duologue.data.prepare.report import PreparationReport
@@ -128,7 +128,7 @@ class _Preparation:
         self._step("clean", [StoredRows(workspace), *passes, WriteClean(workspace, fraction)], num_tasks)
         if settings.tokenizer is not None:
             self._take_tokenizer(settings.tokenizer)
-            self._step("tokens", [TokeniseRows(workspace, tokenizer_hash(workspace.tokenizer) or "")], num_tasks)
+            self._step("tokens", [TokeniseRows(workspace, sha256_of(workspace.identity))], num_tasks)
             self._step("join", [JoinTokens(workspace, num_tasks)], len(SPLITS))
 
     def _take_tokenizer(self, origin: Path) -> None:
