@@ -175,9 +175,10 @@ def _rows_of_part(keys: NDArray[Any], part: int) -> Indices:
 @cache
 def _counts() -> Flags:
     """For each code point, whether it makes a difference: punctuation and white space do not."""
-    points = map(chr, range(0x110000))
-    kept = (unicodedata.category(point)[0] not in "PZC" or point in ARITHMETIC for point in points)
-    return np.fromiter(kept, np.bool_, 0x110000)
+    categories = np.array(list(map(unicodedata.category, map(chr, range(0x110000)))), "U2").view(np.uint32)[::2]
+    kept = ~np.isin(categories, [ord(category) for category in "PZC"])
+    kept[[ord(point) for point in ARITHMETIC]] = True
+    return kept
 
 
 @cache

@@ -53,37 +53,35 @@ class _Step:
 
 
 class LocalExecutor(_Step, LocalPipelineExecutor):
-    """Tasks in processes of this machine.
+    """Tasks in processes of this machine, which have been started (see ``local_processes``).
 
     datatrove's own pool waits for ever where a task is killed, and keeps a process that outlives a killed command.
     """
 
-    def __init__(self, pipeline: list[Any], folder: Path, tasks: int, workers: int, is_debug: bool) -> None:
-        super().__init__(pipeline, tasks=tasks, workers=workers, logging_dir=str(folder))
-        self.folder, self.is_debug = folder, is_debug
+    def __init__(self, pipeline: list[Any], folder: Path, tasks: int, pool: ProcessPoolExecutor) -> None:
+        super().__init__(pipeline, tasks=tasks, logging_dir=str(folder))
+        self.folder = folder
+        self.pool: ProcessPoolExecutor | None = pool
 
     def run(self) -> None:
         """Runs what is not done yet."""
-        ranks = self.get_incomplete_ranks(range(self.tasks))
-        context = multiprocessing.get_context(_start_method())
-        if _start_method() == "forkserver":
-            context.set_forkserver_preload(PRELOADED)
-        with ProcessPoolExecutor(min(self.workers, len(ranks)), context, _quiet, (self.is_debug,)) as pool:
-            futures = [pool.submit(self._run_for_rank, rank) for rank in ranks]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        pool, self.pool = self.pool, None  # no part of what the tasks are sent
+        assert pool is not None
+        futures = [pool.submit(self._run_for_rank, rank) for rank in self.get_incomplete_ranks(range(self.tasks))]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class RayExecutor(_Step, RayPipelineExecutor):
     """Tasks on Ray, which has been started (see ``ray_running``)."""
 
-    def __init__(self, pipeline: list[Any], folder: Path, tasks: int, workers: int, is_debug: bool) -> None:
+    def __init__(self, pipeline: list[Any], folder: Path, tasks: int, workers: int) -> None:
         super().__init__(pipeline, tasks=tasks, workers=workers, logging_dir=str(folder), mem_per_cpu_gb=0)
-        self.folder, self.is_debug = folder, is_debug
+        self.folder = folder
 
 
 @contextlib.contextmanager
@@ -95,6 +93,16 @@ def quiet(*, is_debug: bool) -> Iterator[None]:
         yield
     finally:
         loguru.logger.enable("datatrove")
+
+
+@contextlib.contextmanager
+def local_processes(*, workers: int, is_debug: bool) -> Iterator[ProcessPoolExecutor]:
+    """Processes of this machine for the tasks of all steps."""
+    context = multiprocessing.get_context(_start_method())
+    if _start_method() == "forkserver":
+        context.set_forkserver_preload(PRELOADED)
+    with ProcessPoolExecutor(workers, context, _begin_worker, (is_debug,)) as pool:
+        yield pool
 
 
 @contextlib.contextmanager
@@ -149,21 +157,23 @@ def _start_method() -> str:
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def _quiet(is_debug: bool) -> None:
+def _begin_worker(is_debug: bool) -> None:
+    _end_with_parent()
     if not is_debug:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _end_with_parent() -> None:
-    """Ends this process soon after the one that started it; once a process is enough."""
+    """Ends this process as soon as the one that wants its work has ended; once a process is enough."""
     name = "end with parent"
-    if os.name == "nt" or any(thread.name == name for thread in threading.enumerate()):
-        return
-    parent = os.getppid()
+    if not any(thread.name == name for thread in threading.enumerate()):
+        threading.Thread(target=_await_parent, args=(os.getppid(),), name=name, daemon=True).start()
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(CHECK_S)
-        os._exit(1)
 
-    threading.Thread(target=watch, name=name, daemon=True).start()
+def _await_parent(parent_id: int) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    while parent is None and os.getppid() == parent_id:  # a process of Ray
+        time.sleep(CHECK_S)
+    os._exit(1)

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from duologue.data.corpus import MOST_VALIDATION
 from duologue.data.prepare.duplicate_rows import NUM_BUCKETS, FirstOfEachGroup, Pairs, Signatures, without_duplicates
-from duologue.data.prepare.executors import LocalExecutor, RayExecutor, failure, quiet, ray_running
+from duologue.data.prepare.executors import LocalExecutor, RayExecutor, failure, local_processes, quiet, ray_running
 from duologue.data.prepare.finish import finish, finished_report
 from duologue.data.prepare.identity import require_same, sha256_of
 from duologue.data.prepare.inputs import MeasuredFile, MeasureInputs, keep_inputs, known_inputs, read_measured
@@ -83,7 +85,6 @@ class _Preparation:
     settings: Settings
     watch: Watch
     held: ExitStack
-    is_ray_running: bool = False
 
     def run(self) -> PreparationReport:
         """All steps that are not done yet."""
@@ -139,18 +140,28 @@ class _Preparation:
                     if (origin / name).is_file():
                         (folder / name).write_bytes((origin / name).read_bytes())
 
+    def _executor(self, pipeline: list[Any], folder: Path, num_tasks: int) -> LocalExecutor | RayExecutor:
+        if self.settings.executor == "local":
+            return LocalExecutor(pipeline, folder, num_tasks, self._processes)
+        _ = self._ray
+        return RayExecutor(pipeline, folder, num_tasks, self.settings.workers)
+
+    @cached_property
+    def _processes(self) -> ProcessPoolExecutor:
+        settings = self.settings
+        return self.held.enter_context(local_processes(workers=settings.workers, is_debug=settings.is_debug))
+
+    @cached_property
+    def _ray(self) -> None:
+        self.held.enter_context(ray_running(workers=self.settings.workers, is_debug=self.settings.is_debug))
+
     def _step(self, name: str, pipeline: list[Any], num_tasks: int, *, is_kept: bool = True) -> None:
         """Runs the tasks of a step that are not done."""
-        folder = self.workspace.step(name)
-        kind = RayExecutor if self.settings.executor == "ray" else LocalExecutor
-        settings = self.settings
-        executor = kind(pipeline, folder.absolute(), num_tasks, settings.workers, settings.is_debug)
+        folder = self.workspace.step(name).absolute()
+        executor = self._executor(pipeline, folder, num_tasks)
         executor.skip_completed = is_kept
         if not executor.get_incomplete_ranks():
             return
-        if settings.executor == "ray" and not self.is_ray_running:
-            self.held.enter_context(ray_running(workers=settings.workers, is_debug=settings.is_debug))
-            self.is_ray_running = True
         _forget(folder.glob("failures/*"))
         problem: Exception | None = None
         with self.watch(name, folder / "completions", num_tasks):
