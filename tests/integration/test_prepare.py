@@ -16,6 +16,7 @@ import time
 import unicodedata
 from pathlib import Path
 
+import psutil
 import pytest
 import zstandard
 
@@ -278,6 +279,34 @@ def test_nothing_outlives_a_killed_command(base: list[str], tmp_path: Path) -> N
     assert list(out.rglob("*")) == before
 
 
+def test_stopped_by_ctrl_c(base: list[str], whole: Path, tmp_path: Path) -> None:
+    words = [*base, "--tasks", str(TASKS), "--out", str(tmp_path / "out")]
+    process = start(*words)
+    while not list(tmp_path.glob("out/work/steps/read/logs/*")):
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1] == "duologue data: stopped; the same command carries on"
+    prepare(*words)
+    assert result(tmp_path / "out") == result(whole)
+
+
+def test_a_killed_worker_is_told(base: list[str], tmp_path: Path) -> None:
+    process = start(*base, "--tasks", "40", "--out", str(tmp_path / "out"))
+    while not list(tmp_path.glob("out/work/steps/read/completions/*")):
+        time.sleep(0.01)
+        assert process.poll() is None
+    main_process = psutil.Process(process.pid)
+    workers = [one for one in main_process.children(recursive=True) if one.parent() != main_process]
+    workers[0].kill()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "a task was killed" in err.strip().splitlines()[-1]
+    assert "the same command carries on" in err.strip().splitlines()[-1]
+
+
 def test_other_input_or_settings_are_refused(
     base: list[str], whole: Path, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,6 +320,7 @@ def test_other_input_or_settings_are_refused(
     said = refused(capsys, str(changed), *base[1:], *same)
     assert "file one.jsonl (SHA-256" in said
     assert "give another --out, or delete it to start anew" in said
+    assert not (whole / "work").exists()
 
 
 def test_too_many_bad_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,10 @@ class LocalExecutor(_Step, LocalPipelineExecutor):
             for future in as_completed(futures):
                 future.result()
         except BaseException:
+            running = list((pool._processes or {}).values())
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:  # what they have begun is done again the next time
+                process.kill()
             raise
 
 

@@ -86,8 +86,10 @@ def known_inputs(workspace: Workspace, paths: Sequence[Path]) -> list[MeasuredFi
 
 
 def keep_inputs(workspace: Workspace, inputs: Sequence[MeasuredFile]) -> None:
-    """Takes note of what was found."""
-    write_json(workspace.inputs, [asdict(one) for one in inputs])
+    """Takes note of what was found, unless that is known."""
+    fields = [asdict(one) for one in inputs]
+    if read_json(workspace.inputs) != fields:
+        write_json(workspace.inputs, fields)
 
 
 def _sizes(path: Path) -> Iterator[int]:

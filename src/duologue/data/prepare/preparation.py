@@ -61,7 +61,7 @@ def prepare(
         DataError: files that cannot be used, as in read_conversations.
         RunFolderError: the folder cannot be written, is another preparation's, or a task failed.
     """
-    files, workspace = checked_paths(paths), Workspace(out)
+    files, workspace = checked_paths(paths), Workspace(out.absolute())
     with ExitStack() as held:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -91,8 +91,9 @@ class _Preparation:
         inputs = self._inputs()
         files = [InputFile(path, one.text_bytes) for path, one in zip(self.paths, inputs, strict=True)]
         num_tasks = self.settings.tasks or max(1, math.ceil(sum(file.text_bytes for file in files) / BYTES_PER_TASK))
-        require_same(self.workspace, inputs, self.settings, num_tasks)
         report = finished_report(self.workspace)
+        require_same(self.workspace, inputs, self.settings, num_tasks)
+        keep_inputs(self.workspace, inputs)
         if report is not None:
             return report
         counts = self._read(files, num_tasks)
@@ -106,7 +107,6 @@ class _Preparation:
             num_tasks = min(len(self.paths), TASKS_PER_WORKER * self.settings.workers)
             self._step("measure", [MeasureInputs(self.workspace, self.paths)], num_tasks, is_kept=False)
             known = [one for number in range(len(self.paths)) if (one := read_measured(self.workspace, number))]
-            keep_inputs(self.workspace, known)
         return known
 
     def _read(self, files: list[InputFile], num_tasks: int) -> list[FileCount]:
@@ -157,7 +157,7 @@ class _Preparation:
 
     def _step(self, name: str, pipeline: list[Any], num_tasks: int, *, is_kept: bool = True) -> None:
         """Runs the tasks of a step that are not done."""
-        folder = self.workspace.step(name).absolute()
+        folder = self.workspace.step(name)
         executor = self._executor(pipeline, folder, num_tasks)
         executor.skip_completed = is_kept
         if not executor.get_incomplete_ranks():
