@@ -83,7 +83,7 @@ class Signatures(MinhashDedupSignature):
 
 
 class Pairs(MinhashDedupBuckets):
-    """datatrove's second step: a task for each bucket."""
+    """datatrove's second step; with fewer tasks than buckets a task takes several of these."""
 
     def __init__(self, workspace: Workspace) -> None:
         """Reads the signatures."""
@@ -91,10 +91,11 @@ class Pairs(MinhashDedupBuckets):
         self.workspace = workspace
 
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
-        """Compares the signatures of one bucket."""
-        super().run(data, rank, world_size)
-        for path in self.workspace.pairs.glob(f"{rank:05d}_*"):
-            sync(path)
+        """Compares the signatures bucket by bucket."""
+        for bucket in range(rank, NUM_BUCKETS, world_size):
+            super().run(data, bucket, NUM_BUCKETS)
+            for path in self.workspace.pairs.glob(f"{bucket:05d}_*"):
+                sync(path)
 
 
 class FirstOfEachGroup(MinhashDedupCluster):

@@ -2,7 +2,7 @@
 
     measure   hash and size of every input file          a few tasks a worker
     read      rows, bad rows, signatures                 N tasks
-    pairs     rows with an equal bucket of signatures    a task a bucket
+    pairs     rows with an equal bucket of signatures    N tasks, at most one a bucket
     groups    the first row of each group of duplicates  one task
     clean     the rows that are kept, side by side       N tasks
     tokens    the same in tokens                         N tasks
@@ -44,7 +44,7 @@ from duologue.folder_lock import locked
 from duologue.tokenizer.tokenizer import Tokenizer
 
 BYTES_PER_TASK = 64 << 20
-TASKS_PER_WORKER = 4
+TASKS_PER_WORKER = 2
 # What is shown of each step while it runs: a context that is told which folder its tasks leave markers in.
 Watch = Callable[[str, Path, int], AbstractContextManager[None]]
 
@@ -116,7 +116,7 @@ class _Preparation:
         self._step("read", steps, num_tasks)
         counts = judge_rows(self.workspace, self.paths, num_tasks)
         if not self.settings.keeps_duplicates:
-            self._step("pairs", [Pairs(self.workspace)], NUM_BUCKETS)
+            self._step("pairs", [Pairs(self.workspace)], min(num_tasks, NUM_BUCKETS))
             self._step("groups", [FirstOfEachGroup(self.workspace)], 1)
         return counts
 
