@@ -46,7 +46,7 @@ setup: .venv/.tests  ## install all that the tests need, and stop
 
 .venv/.tests: .venv/.package
 	@echo "installing what the tests need (about a minute, once)"
-	@$(INSTALL) --no-build-isolation --editable '.[corpus,test]'
+	@$(INSTALL) --no-build-isolation --editable '.[corpus,scale,test]'
 	@touch $@
 
 .venv/.soak: .venv/.tests

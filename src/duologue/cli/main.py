@@ -35,7 +35,7 @@ ELSEWHERE, MACHINE = "From elsewhere and to elsewhere", "This machine"
 VERBS = {
     "quickstart": Verb("duologue.cli.quickstart", WHOLE, "train on the built-in corpus, see how good it is, then chat"),
     "up": Verb("duologue.cli.up", WHOLE, "all stages of a recipe, on your own dialogues or others"),
-    "data": Verb("duologue.cli.data", STAGE, "check and show dialogue files"),
+    "data": Verb("duologue.cli.data", STAGE, "check, show and prepare dialogue files"),
     "tokenizer": Verb("duologue.cli.tokenizer", STAGE, "train a tokenizer"),
     "pretrain": Verb("duologue.cli.pretrain", STAGE, "learn language: predict the next token"),
     "finetune": Verb("duologue.cli.finetune", STAGE, "learn to reply: predict the right answer"),

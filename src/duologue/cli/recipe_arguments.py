@@ -63,6 +63,8 @@ def _flags(arguments: argparse.Namespace, stage: str | None) -> dict[str, Any]:
     flags = {path: value for path, value in given.items() if "." in path}
     if arguments.data:
         flags["data.files"] = [str(Path(name).absolute()) for name in arguments.data]
+    if flags.get("data.prepared"):
+        flags["data.prepared"] = str(Path(flags["data.prepared"]).absolute())
     short = {name: given[name] for name in STAGE_SHORTHANDS if stage and given.get(name) is not None}
     if "steps" in short:
         flags[f"{stage}.minutes"] = 0  # one of the two: what is asked for now wins over the recipe

@@ -32,7 +32,9 @@ class Corpus:
     def __init__(self, config: DataConfig) -> None:
         """Checks that the files exist."""
         self.config = config
-        self.paths = checked_paths([Path(name) for name in config.files]) if config.files else []
+        files = [path for split in Split for path in self._prepared_files(split)]
+        files += [Path(name) for name in config.files]
+        self.paths = checked_paths(files) if files else []
         if not self.paths and not config.builtin_dialogues:
             raise DataError("no dialogues to learn from; give --data FILES, or [data] builtin_dialogues in the recipe")
         self._fraction: float | None = None
@@ -65,7 +67,9 @@ class Corpus:
             yield f"{path.name}: {count.format}, {num_rows:,} rows{bad}"
 
     def file_rows(self, split: Split) -> Iterator[Row]:
-        """The rows of the files, each on the side that its first question falls on."""
+        """The rows of the files, each on the side that its first question falls on, or that it was prepared for."""
+        if self.config.prepared:
+            return (row for path in self._prepared_files(split) for row in read_conversations(path))
         return self._side(self._limited_rows(), split)
 
     @property
@@ -75,6 +79,12 @@ class Corpus:
             num_rows = sum(1 for _ in self._limited_rows())
             self._fraction = min(MOST_VALIDATION, self.config.validation_rows / max(1, num_rows))
         return self._fraction
+
+    def _prepared_files(self, split: Split) -> list[Path]:
+        found = sorted((Path(self.config.prepared) / "clean").glob(f"{split}-*")) if self.config.prepared else []
+        if self.config.prepared and split is Split.TRAIN and not found:
+            raise DataError(f"{self.config.prepared}: holds no prepared corpus; make one with duologue data prepare")
+        return found
 
     def _side(self, rows: Iterable[Row], split: Split) -> Iterator[Row]:
         fraction = self.validation_fraction

@@ -129,6 +129,14 @@ def signature(text: str) -> Signature:
     return (minima & 0xFF).astype(np.uint8)
 
 
+def text_pieces(text: str) -> Hashes:
+    """What texts are compared by: a hash of each 8-character piece; of a short text 16 hashes of the whole."""
+    letters = _letters(text)
+    if len(letters) < LONG_TEXT_PIECES + PIECE_CHARACTERS - 1:
+        return np.frombuffer(hashlib.blake2b(letters.tobytes(), digest_size=64).digest(), np.uint32)
+    return np.concatenate(list(_piece_hashes(letters)))
+
+
 def _letters(text: str) -> Hashes:
     """The code points of all but punctuation and white space, case folded; of a text of nothing else, all."""
     points = np.frombuffer(text[:MAX_CHARACTERS].casefold().encode("utf-32-le"), np.uint32)
@@ -167,9 +175,10 @@ def _rows_of_part(keys: NDArray[Any], part: int) -> Indices:
 @cache
 def _counts() -> Flags:
     """For each code point, whether it makes a difference: punctuation and white space do not."""
-    points = map(chr, range(0x110000))
-    kept = (unicodedata.category(point)[0] not in "PZC" or point in ARITHMETIC for point in points)
-    return np.fromiter(kept, np.bool_, 0x110000)
+    categories = np.array(list(map(unicodedata.category, map(chr, range(0x110000)))), "U2").view(np.uint32)[::2]
+    kept = ~np.isin(categories, [ord(category) for category in "PZC"])
+    kept[[ord(point) for point in ARITHMETIC]] = True
+    return kept
 
 
 @cache

@@ -26,6 +26,7 @@ from duologue.tokenizer.encode_conversation import NO_LOSS, encode_conversations
 from duologue.tokenizer.tokenizer import Tokenizer
 
 BATCH_ROWS = 2_000
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ class Shards:
     @classmethod
     def open(cls, folder: Path) -> Shards:
         """The shards of a folder that write_shards has finished."""
-        manifest = Manifest(**json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+        try:
+            manifest = Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise DataError(f"{folder}: holds no tokens") from None
         return cls(
             manifest,
             np.memmap(folder / "tokens.bin", dtype=manifest.dtype, mode="r"),
@@ -114,7 +118,7 @@ def _write(
         raise DataError(if_empty)
     np.save(partial / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     manifest = Manifest(len(lengths), sum(lengths), num_learned, num_bytes, dtype, fingerprint)
-    (partial / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+    (partial / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
 
 
 def _tokenise(batch: list[Row], tokenizer: Tokenizer) -> Iterator[tuple[list[int], npt.NDArray[np.uint8]]]:

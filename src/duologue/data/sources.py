@@ -74,7 +74,7 @@ def checked_paths(paths: Paths) -> list[Path]:
             raise DataError(f"{path}: is a folder; name the files in it, such as {path / '*.jsonl'}")
         if not path.exists():
             raise DataError(f"{path}: no such file")
-        if _kind(path) not in KINDS:
+        if kind_of(path) not in KINDS:
             raise DataError(f"{path}: is of no known kind; expected a name that ends in {ACCEPTED_NAMES}")
     return listed
 
@@ -83,17 +83,35 @@ def read_numbered_rows(paths: Iterable[Path], quarantine: Quarantine) -> Iterato
     """The rows of checked paths with their places; counts and bad rows go to the quarantine."""
     for path in paths:
         count = quarantine.open_file(path)
-        try:
-            yield from _rows_of_file(count, quarantine)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-        _require_known_format(count)
+        yield from rows_of_file(count, quarantine)
+        require_known_format(count)
         quarantine.judge(count)
-    _require_rows(quarantine)
+    require_rows(quarantine)
 
 
-def _rows_of_file(count: FileCount, quarantine: Quarantine) -> Iterator[NumberedRow]:
-    name, records = _open(count.path)
+def rows_of_file(count: FileCount, quarantine: Quarantine) -> Iterator[NumberedRow]:
+    """The rows of one file, whatever its kind; gives up early where none of them has a known format."""
+    try:
+        name, records = _open(count.path)
+        yield from usable_rows(records, count, quarantine, name=name)
+    except OSError as error:
+        raise DataError(f"{count.path}: cannot be read: {error.strerror or error}") from None
+
+
+def usable_rows(
+    records: Iterable[Record],
+    count: FileCount,
+    quarantine: Quarantine,
+    *,
+    name: str | None = None,
+    gives_up: bool = True,
+) -> Iterator[NumberedRow]:
+    """The records that are rows, counted; the others go to the quarantine.
+
+    Args:
+        name: of the file's format, where that does not follow from its rows.
+        gives_up: whether a beginning of which no row has a known format is enough to stop.
+    """
     for line_number, value in records:
         count.num_rows += 1
         try:
@@ -102,8 +120,8 @@ def _rows_of_file(count: FileCount, quarantine: Quarantine) -> Iterator[Numbered
             shape, row = parse_row(value)
         except DataError as error:
             quarantine.add(count, line_number, error)
-            if count.num_rows == ROWS_BEFORE_GIVING_UP:
-                _require_known_format(count)
+            if gives_up and count.num_rows == ROWS_BEFORE_GIVING_UP:
+                require_known_format(count)
             continue
         count.format = count.format or name or shape
         yield NumberedRow(row, count.path, line_number)
@@ -111,7 +129,7 @@ def _rows_of_file(count: FileCount, quarantine: Quarantine) -> Iterator[Numbered
 
 def _open(path: Path) -> tuple[str | None, Iterator[Record]]:
     """The file's records, and the name of its format where that does not follow from its rows."""
-    kind, chunks = _kind(path), read_chunks(path)
+    kind, chunks = kind_of(path), read_chunks(path)
     if kind == ".json":
         return None, json_document(chunks)
     if kind in (".csv", ".tsv"):
@@ -133,20 +151,23 @@ def _open_text(chunks: Iterator[bytes]) -> tuple[str | None, Iterator[Record]]:
     return "transcript", transcript_rows(whole)
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
+    """``.jsonl`` and the like: the end of a file's name, without that of its packing."""
     suffixes = [suffix.lower() for suffix in path.suffixes] or [""]
     is_packed = suffixes[-1] in PACKED and len(suffixes) > 1
     return suffixes[-2] if is_packed else suffixes[-1]
 
 
-def _require_known_format(count: FileCount) -> None:
+def require_known_format(count: FileCount) -> None:
+    """Raises DataError where a file was read and no row of it has a shape that is known."""
     bad = count.first_bad
     if count.format is None and bad is not None and bad.kind is BadKind.SHAPE:
         place = f"{count.path}: no known format: line {bad.line_number}"
         raise DataError(f"{place} {bad.reason}; accepted: {ACCEPTED_SHAPES}")
 
 
-def _require_rows(quarantine: Quarantine) -> None:
+def require_rows(quarantine: Quarantine) -> None:
+    """Raises DataError where there was not one row to use in all files."""
     if any(count.num_good for count in quarantine.files):
         return
     more = ", ..." if len(quarantine.files) > 3 else ""

@@ -61,7 +61,8 @@ def load_recipe(name_or_file: str, flags: Mapping[str, Any]) -> NamedRecipe:
     recipe = with_flags(recipe, flags)
     folder = (path.parent if is_file else Path()).absolute()
     files = tuple(str(folder / name) for name in recipe.data.files)
-    return NamedRecipe(path.stem, replace(recipe, data=replace(recipe.data, files=files)))
+    prepared = str(folder / recipe.data.prepared) if recipe.data.prepared else ""
+    return NamedRecipe(path.stem, replace(recipe, data=replace(recipe.data, files=files, prepared=prepared)))
 
 
 def builtin_recipes() -> dict[str, Path]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,8 +53,8 @@ class TokenizedRows:
         origin = self._tokenizer_origin()
         found = read_json(self.run.tokenizer / "origin.json")
         if found is None:
-            make = self._train_tokenizer if self.init is None else partial(Tokenizer.from_pretrained, self.init)
-            self._keep_tokenizer(make(), origin)
+            taken = self._prepared or self.init
+            self._keep_tokenizer(Tokenizer.from_pretrained(taken) if taken else self._train_tokenizer(), origin)
         elif other := difference(found, origin):
             raise RunFolderError(f"{self.run.tokenizer}: was made from other data or settings: {other}; give another "
                                  f"--out, or delete {self.run.path} to start anew")  # fmt: skip
@@ -63,6 +63,8 @@ class TokenizedRows:
     def shards(self, stage: StageName, split: Split) -> Shards:
         """The tokenised rows of a stage."""
         tokenizer = self.tokenizer
+        if self._prepared is not None:
+            return Shards.open(self._prepared.parent / "tokens" / split)
         if stage == "finetuning" and not self.corpus.paths:
             stage = "pretraining"  # the same rows; what carries no loss is left out when they are packed
         rows = self.corpus.pretraining_rows if stage == "pretraining" else self.corpus.finetuning_rows
@@ -84,6 +86,25 @@ class TokenizedRows:
         except DataError:
             return None
 
+    @cached_property
+    def _prepared(self) -> Path | None:
+        """The tokenizer of a prepared corpus; None where the corpus is none.
+
+        Raises:
+            DataError: it was prepared without one, or with another than that of the model to begin with.
+        """
+        if not self.recipe.data.prepared:
+            return None
+        folder = Path(self.recipe.data.prepared)
+        if not (folder / "manifest.json").is_file() or not (folder / "tokens").is_dir():
+            remedy = "prepare it with duologue data prepare --tokenizer MODEL"
+            raise DataError(f"{folder}: holds no finished tokens; {remedy}")
+        tokenizer = folder / "tokenizer"
+        if self.init and sha256_of(self.init / "tokenizer.json") != sha256_of(tokenizer / "tokenizer.json"):
+            raise DataError(f"{folder}: has the tokens of another tokenizer than {self.init}; prepare it with "
+                            f"--tokenizer {self.init}")  # fmt: skip
+        return tokenizer
+
     def _train_tokenizer(self) -> Tokenizer:
         config = self.recipe.tokenizer
         with self.display.counting("texts read for the tokenizer") as count:
@@ -99,6 +120,8 @@ class TokenizedRows:
         replace_folder(self.run.tokenizer, fill)
 
     def _tokenizer_origin(self) -> dict[str, Any]:
+        if self._prepared is not None:
+            return {"prepared": sha256_of(self._prepared / "tokenizer.json")}
         if self.init is not None:
             return {"init": sha256_of(self.init / "tokenizer.json")}
         return {"settings": to_mapping(self.recipe.tokenizer), "data": self._corpus_fingerprint()}

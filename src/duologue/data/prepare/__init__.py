@@ -1,0 +1,1 @@
+"""Corpora of any size made ready for training, as datatrove pipelines: in processes of this machine or on Ray."""
