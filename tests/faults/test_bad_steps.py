@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from duologue.training.stage import Hooks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 40
+LONG, LAST_STEPS = 200, 20
 
 
 class StopError(Exception):
@@ -111,3 +114,35 @@ def test_when_going_back_does_not_help_it_ends_with_one_line(
     with pytest.raises(NumericalError, match=r"pretraining step 27: loss is nan.*3 steps in a row.*gone back [02] tim"):
         trainer.run()
     assert all_finite(trainer)
+
+
+def final_loss(trainer: Trainer) -> float:
+    """Nats a token, mean over the last steps, so that no single batch decides."""
+    losses = [line["loss"] for line in read_metrics(trainer.stage.folder / "metrics.jsonl")]
+    return sum(losses[-LAST_STEPS:]) / LAST_STEPS
+
+
+@pytest.mark.soak
+def test_five_hundred_bad_steps(build: Callable[..., Trainer], tmp_path: Path, tell: Callable[[str], None]) -> None:
+    """Up to three bursts a run of one to three bad steps each, once the first steps have shown what is usual."""
+    clean, seed = build(tmp_path / "clean", steps=LONG, save_every_s=0.1), random.randrange(2**32)
+    clean.run()
+    usual, rng, number, num_bad, num_back, off = final_loss(clean), random.Random(seed), 0, 0, 0, list[float]()
+    while num_bad < 500:
+        number += 1
+        at: dict[int, float] = {}
+        for _ in range(rng.randint(1, 3)):
+            first, factor = rng.randrange(25, LONG - 40), rng.choice([math.nan, math.inf, 10.0, 1e4])
+            at |= dict.fromkeys(range(first, first + rng.randint(1, 3)), factor)
+        trainer = spoil(build(tmp_path / "run", steps=LONG, save_every_s=0.1), at, times=1)
+        trainer.run()
+        assert all_finite(trainer), (seed, at)
+        lines = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
+        assert [line["step"] for line in lines] == list(range(LONG))
+        num_back += sum("went back" in line["event"] for line in lines if line["event"])
+        off.append(final_loss(trainer) / usual - 1)
+        num_bad += len(at)
+        shutil.rmtree(tmp_path / "run")
+    off.sort()
+    shown = f"final loss {off[len(off) // 2]:+.2%} in the median, {off[0]:+.2%} to {off[-1]:+.2%} of that without"
+    tell(f"{num_bad} bad steps in {number} runs of {LONG}: 0 taken, {num_back} times gone back, {shown} (seed {seed})")
