@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.faults.damage import WAYS, flip
 from tests.faults.trainer_results import assert_same, trained
 
 from duologue.training.checkpoint import checkpoint_folders, load_newest_checkpoint
@@ -18,28 +19,6 @@ from duologue.training.stage import Hooks
 
 NUM_DAMAGED, SEED = 60, 3
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def flip(path: Path, rng: random.Random) -> None:
-    data = bytearray(path.read_bytes())
-    data[rng.randrange(len(data))] ^= rng.randrange(1, 256)
-    path.write_bytes(data)
-
-
-def cut(path: Path, rng: random.Random) -> None:
-    data = path.read_bytes()
-    path.write_bytes(data[: rng.randrange(len(data))])
-
-
-def lengthen(path: Path, rng: random.Random) -> None:
-    path.write_bytes(path.read_bytes() + rng.randbytes(rng.randint(1, 100)))
-
-
-def remove(path: Path, rng: random.Random) -> None:
-    path.unlink()
-
-
-WAYS = (flip, cut, lengthen, remove)
 
 
 def test_damaged_files_are_found_and_the_checkpoint_before_is_taken(
