@@ -9,6 +9,8 @@
     ├── HubError            (RuntimeError)       a model cannot be had from where it was looked for
     ├── RunFolderError      (RuntimeError)       a run folder cannot be written or resumed
     ├── NumericalError      (ArithmeticError)    a loss or a logit is not finite
+    ├── OutOfMemoryError    (RuntimeError)       the machine has no memory left for this
+    ├── ProcessLostError    (RuntimeError)       another process of the same run is gone
     ├── BusyError           (RuntimeError)       too many requests wait already
     └── ClosedError         (RuntimeError)       what was asked is closed
 
@@ -56,6 +58,14 @@ class RunFolderError(DuologueError, RuntimeError):
 
 class NumericalError(DuologueError, ArithmeticError):
     """A loss, a gradient or a logit is not a finite number."""
+
+
+class OutOfMemoryError(DuologueError, RuntimeError):
+    """The machine has no memory left for what was asked."""
+
+
+class ProcessLostError(DuologueError, RuntimeError):
+    """Another process of the same run is gone, and this one cannot go on without it."""
 
 
 class BusyError(DuologueError, RuntimeError):

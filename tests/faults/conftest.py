@@ -44,7 +44,7 @@ def build(
     shards = write_shards(dialogues[:30], tokenizer, tmp_path_factory.mktemp("data") / "shards", fingerprint="x")
     turn_id = tokenizer.start_of_turn_id
     plan = plan_packing(shards, sequence_length=64, turn_id=turn_id, only_learned=False, seed=0)
-    loader = Loader(shards, plan, 2, 0, False, tokenizer.end_of_text_id)
+    loader = Loader(shards, plan, 0, False, tokenizer.end_of_text_id)
     machine = Machine("test", 1, 1.0, "cpu", {"float32": 10.0, "bfloat16": 20.0})
 
     def make(folder: Path, hooks: Hooks | None = None, **changes: object) -> Trainer:

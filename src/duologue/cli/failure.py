@@ -20,6 +20,8 @@ def report_failure(error: BaseException, *, verb: str, with_traceback: bool) -> 
     if with_traceback:
         traceback.print_exception(error)
     command = f"duologue {verb}" if verb in VERBS else "duologue"
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        command += f" (process {os.environ.get('RANK')} of {os.environ['WORLD_SIZE']})"
     print(f"{command}: {' '.join(describe(error).splitlines())}", file=sys.stderr)
     if isinstance(error, KeyboardInterrupt):
         return STOPPED

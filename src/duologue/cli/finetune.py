@@ -23,6 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_arguments(parser, stage="finetuning")
 
 
-def run(arguments: argparse.Namespace) -> dict[str, object]:
+def run(arguments: argparse.Namespace) -> dict[str, object] | None:
     """Trains the stage; gives its model folder."""
     return train_one(arguments, "finetuning")

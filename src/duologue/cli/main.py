@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import io
 import itertools
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
@@ -52,6 +53,9 @@ EXAMPLES = """\
   duologue quickstart
   duologue up small --data my.jsonl
   duologue chat runs/small"""
+
+
+SHARED = ("pretrain", "finetune")  # the verbs that several processes may do together
 
 
 class VerbModule(Protocol):
@@ -107,7 +111,9 @@ def _run(words: list[str]) -> int:
 
 
 def _run_verb(name: str, words: list[str]) -> None:
-    module = cast(VerbModule, importlib.import_module(_find(name).module))
+    verb = _find(name)
+    _refuse_several_processes(name)
+    module = cast(VerbModule, importlib.import_module(verb.module))
     from duologue.cli.parser import parse
     from duologue.cli.result import write_result
 
@@ -127,6 +133,16 @@ def _find(name: str) -> Verb:
     if name.startswith("-"):
         raise UsageError(f"{name} stands where a verb is expected: duologue VERB [flags]")
     raise UsageError(f"no verb {name}{did_you_mean(name, VERBS)}")
+
+
+def _refuse_several_processes(name: str) -> None:
+    """Under torchrun a verb runs in each of its processes: fine for those that share their work, else chaos."""
+    num_processes = os.environ.get("WORLD_SIZE", "1")
+    if num_processes != "1" and name not in SHARED:
+        from duologue.errors import UsageError
+
+        told = f"torchrun started {num_processes} processes, and {name} is for one"
+        raise UsageError(f"{told}; with torchrun: {' and '.join(SHARED)}")
 
 
 def _speak_utf8() -> None:

@@ -8,15 +8,17 @@ from typing import Literal
 from duologue.cli.recipe_arguments import open_pipeline
 
 
-def train_one(arguments: argparse.Namespace, stage: Literal["pretraining", "finetuning"]) -> dict[str, object]:
-    """Trains the stage, or shows its plan; gives its model folder."""
+def train_one(arguments: argparse.Namespace, stage: Literal["pretraining", "finetuning"]) -> dict[str, object] | None:
+    """Trains the stage, or shows its plan; gives its model folder. Of several processes, the first one gives it."""
     pipeline = open_pipeline(arguments, stage=stage)
-    with pipeline.run.claimed():
+    with pipeline.together() as world:
         if arguments.dry_run:
             from duologue.pipeline.plan import show_plan
 
-            return show_plan(pipeline, [stage])
-        pipeline.describe()
-        model = pipeline.pretrain() if stage == "pretraining" else pipeline.finetune()
-    pipeline.display.title(f"model: {model}")
-    return {"model": str(model)}
+            result = show_plan(pipeline, [stage])
+        else:
+            pipeline.describe()
+            model = pipeline.pretrain() if stage == "pretraining" else pipeline.finetune()
+            pipeline.display.title(f"model: {model}")
+            result = {"model": str(model)}
+        return result if world.is_first else None

@@ -1,4 +1,7 @@
-"""Batches: row i of step s is a pure function of (seed, plan, s), so a resumed run sees what the unbroken one saw."""
+"""Batches: sample i is a pure function of (seed, plan, i), so a resumed run sees what the unbroken one saw.
+
+So does a run that is split up: whoever asks for a sample, on however many processes, gets the same row.
+"""
 
 from __future__ import annotations
 
@@ -48,26 +51,27 @@ class Loader:
 
     shards: Shards
     plan: PackingPlan
-    batch_rows: int
     seed: int
     only_learned: bool
     pad_id: int
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a training step; epochs follow each other, each in an order of its own."""
-        first = step * self.batch_rows
-        return self._collate([self._row_number(first + i) for i in range(self.batch_rows)])
+    def samples(self, numbers: range, *, num_rows: int) -> Batch:
+        """Samples in training order, in ``num_rows`` rows: epochs follow each other, each in an order of its own.
 
-    def rows(self, start: int) -> Batch:
-        """Rows ``start`` on in stored order, for validation; empty ones at the end, so that the shape stays."""
-        return self._collate(list(range(start, min(start + self.batch_rows, self.plan.num_rows))))
+        Rows without a sample stay empty and carry no loss, so that the shape is always the same.
+        """
+        return self._collate([self._row_number(number) for number in numbers], num_rows)
+
+    def rows(self, numbers: range, *, num_rows: int) -> Batch:
+        """Rows in stored order, for validation; empty ones at the end, so that the shape stays."""
+        return self._collate([number for number in numbers if number < self.plan.num_rows], num_rows)
 
     def _row_number(self, sample: int) -> int:
         epoch, place = divmod(sample, self.plan.num_rows)
         return int(_epoch_order(self.seed, epoch, self.plan.num_rows)[place])
 
-    def _collate(self, rows: list[int]) -> Batch:
-        shape = (self.batch_rows, self.plan.sequence_length)
+    def _collate(self, rows: list[int], num_rows: int) -> Batch:
+        shape = (num_rows, self.plan.sequence_length)
         batch = Batch(
             np.full(shape, self.pad_id, dtype=np.int64),
             np.full(shape, NO_LOSS, dtype=np.int64),

@@ -22,6 +22,11 @@ class Display:
         """A display on stderr, unless a console is given."""
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
 
+    @classmethod
+    def silent(cls) -> Display:
+        """One that nobody sees."""
+        return cls(Console(quiet=True))
+
     def title(self, text: str) -> None:
         """Begins a part."""
         self.console.print(f"[bold]{escape(text)}[/bold]")
@@ -86,7 +91,8 @@ class TrainingView:
 
 def describe_step(metrics: StepMetrics, seconds_left: float | None) -> str:
     """One line: ``step 120  loss 2.345  8,100 tokens/s  61% of peak  3:20 left``."""
-    parts = [f"step {metrics.step + 1}", f"loss {metrics.loss:.3f}", f"{metrics.tokens_per_s:,.0f} tokens/s"]
+    loss = "no loss" if metrics.loss is None else f"loss {metrics.loss:.3f}"
+    parts = [f"step {metrics.step + 1}", loss, f"{metrics.tokens_per_s:,.0f} tokens/s"]
     if metrics.share_of_peak:
         parts.append(f"{metrics.share_of_peak:.0%} of peak")
     if seconds_left is not None:

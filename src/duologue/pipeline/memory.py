@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from duologue.errors import ConfigError
 from duologue.runtime import Machine
 from duologue.training.config import StageConfig
-from duologue.training.cost import GIB, MemoryEstimate, estimate_memory, memory_bytes
+from duologue.training.cost import GIB, MemoryEstimate, estimate_memory, memory_bytes, shared_memory
+from duologue.training.spread import way_of
+from duologue.training.world import World
 from duologue.transformer.lora import add_lora
 from duologue.transformer.lora_config import LoRAConfig
 from duologue.transformer.model import Transformer
@@ -26,19 +28,26 @@ class Setup:
         name: of the stage.
         model: may be on the meta device.
         is_compiled: whether torch.compile will be used.
+        world: the processes that share the work.
     """
 
     name: str
     model: Transformer
     config: StageConfig
     is_compiled: bool
+    world: World = World()  # noqa: RUF009
 
     def memory(self, machine: Machine) -> MemoryEstimate:
         """What it holds in memory."""
         config = self.config
         dtype = machine.best_dtype if config.dtype == "auto" else config.dtype
         shape = {"num_rows": config.rows_at_once, "sequence_length": config.sequence_length}
-        return estimate_memory(self.model, dtype=dtype, **shape, is_compiled=self.is_compiled)
+        needed = estimate_memory(self.model, dtype=dtype, **shape, is_compiled=self.is_compiled)
+        return shared_memory(needed, way_of(self.model, self.world, config.parallel), self.world.size)
+
+    def limit(self, machine: Machine) -> int:
+        """What there is for it in bytes; 0 where nobody knows."""
+        return memory_bytes(machine) // (1 if machine.device == "cuda" else self.world.local_size)
 
 
 def require_memory(setup: Setup, machine: Machine) -> MemoryEstimate:
@@ -47,7 +56,7 @@ def require_memory(setup: Setup, machine: Machine) -> MemoryEstimate:
     Raises:
         ConfigError: it has less; the message says which flags would make the stage fit.
     """
-    limit, needed = memory_bytes(machine), setup.memory(machine)
+    limit, needed = setup.limit(machine), setup.memory(machine)
     if not limit or needed.total <= limit:
         return needed
     remedies = (_smaller_batches(setup), _shorter_rows(setup), _with_lora(setup), _without_compiler(setup))

@@ -22,7 +22,8 @@ def show_plan(pipeline: Pipeline, stages: Sequence[StageName]) -> dict[str, obje
     pipeline.display.note(where)
     plans: dict[str, object] = {"machine": where, "run": str(pipeline.run.path)}
     for stage in stages:
-        plan = pipeline.plan(stage)
+        with pipeline.world.first_goes_first():
+            plan = pipeline.plan(stage)
         figures = stage_figures(pipeline, stage, plan)
         pipeline.display.note(f"{stage}: " + ", ".join(f"{name} {value:,}" for name, value in figures.items()))
         pipeline.display.note(f"{stage}: {describe_memory(plan.memory, machine)}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from duologue.pipeline.recipe import NamedRecipe, Recipe
 from duologue.pipeline.run_folder import RunFolder, read_json, replace_folder, write_json
 from duologue.pipeline.tokenized_rows import NO_REPLIES, TokenizedRows
 from duologue.pipeline.tokenized_rows import StageName as StageName
-from duologue.runtime import Machine, keep_freed_memory, measure_machine, seed_everything
+from duologue.runtime import Machine, best_device, keep_freed_memory, measure_machine, seed_everything
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
 from duologue.training.cost import MemoryEstimate
@@ -41,6 +42,7 @@ from duologue.training.identity import difference
 from duologue.training.loop import Trainer
 from duologue.training.metrics import plot_loss
 from duologue.training.stage import Hooks, Stage
+from duologue.training.world import World, joined_world
 from duologue.transformer.lora import add_lora, merge_lora, save_adapter
 from duologue.transformer.lora_config import LoRAConfig
 from duologue.transformer.model import Transformer
@@ -50,7 +52,7 @@ STAGES: tuple[StageName, ...] = ("pretraining", "finetuning")
 FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
 LONGEST_ROW = 1024  # unless the recipe asks for more: attention costs the square of it
 # What may differ when a checkpoint is continued, since no weight depends on it.
-FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints")
+FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints", "micro_batch_tokens")
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,14 @@ class Pipeline:
 
     Attributes:
         init: a model folder to start from; its tokenizer and shape are taken over.
+        world: the processes that train together; the first one writes, speaks and prepares for all.
     """
 
     named: NamedRecipe
     run: RunFolder
     display: Display
     init: Path | None = None
+    world: World = World()  # noqa: RUF009
 
     @property
     def recipe(self) -> Recipe:
@@ -105,13 +109,24 @@ class Pipeline:
 
     @cached_property
     def machine(self) -> Machine:
-        """Measured once; sets the process up for training too."""
+        """Measured once, the first process's for all; sets the process up for training too."""
         keep_freed_memory()
-        return measure_machine()
+        return Machine(**self.world.first(asdict(measure_machine())))
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[World]:
+        """Joins the processes that torchrun has started; the first one claims the run folder and speaks for all."""
+        with joined_world(best_device()) as world:
+            self.world = world
+            if not world.is_first:
+                self.display = Display.silent()
+            with self.run.claimed() if world.is_first else contextlib.nullcontext():
+                yield world
 
     def describe(self) -> None:
         """Writes recipe, settings and environment into the run folder."""
-        self.run.describe(self.named)
+        if self.world.is_first:
+            self.run.describe(self.named)
 
     def pretrain(self) -> Path:
         """Next-token prediction on everything; gives the model's folder."""
@@ -136,7 +151,8 @@ class Pipeline:
         packing = self._pack(stage, shards, config)
         epoch_steps = packing.num_rows * packing.sequence_length / config.batch_tokens
         steps = 0 if config.minutes else config.steps or config.epochs * epoch_steps
-        setup = Setup(stage, self.shape(stage), config, is_compiled=config.is_worth_compiling(steps))
+        is_compiled = config.is_worth_compiling(steps)
+        setup = Setup(stage, self.shape(stage), config, is_compiled, self.world)
         is_finished = (self.run.stage(stage) / "finished.json").is_file()
         memory = setup.memory(self.machine) if is_finished else require_memory(setup, self.machine)
         return StagePlan(config, shards, packing, memory)
@@ -154,23 +170,26 @@ class Pipeline:
         return self._first_model(self.init)
 
     def _train(self, name: StageName, start: Path | None) -> Path:
-        target = self.run.stage(name) / "model"
-        tokenizer = self.tokenizer
-        plan = self.plan(name)
-        identity = self._identity(name, plan, start)
-        if self._is_finished(name, identity):
-            self.display.note(f"{name}: done already")
-            return target
-        stage = self._stage(name, plan, identity)
-        model = add_lora(self._first_model(start), self._lora(name), seed=plan.config.seed).to(stage.machine.device)
+        target, world = self.run.stage(name) / "model", self.world
+        _ = self.machine  # which all processes measure together
+        with world.first_goes_first():
+            tokenizer, plan = self.tokenizer, self.plan(name)
+            identity = self._identity(name, plan, start)
+            if self._is_finished(name, identity):
+                self.display.note(f"{name}: done already")
+                return target
+            stage = self._stage(name, plan, identity)
+        model = add_lora(self._first_model(start), self._lora(name), seed=plan.config.seed)
         with self.display.training(name) as view:
             show_replies = lambda model, metrics: self._show_replies(model, metrics.step)  # noqa: E731
-            hooks = Hooks(view.on_step, show_replies, self.display.note)
-            trainer = Trainer(stage, model, hooks)
-            trained = self._merged(name, trainer.run(), start)
-        self._keep(name, trained, tokenizer, trainer)
-        self.run.publish(name)
-        write_json(self.run.stage(name) / "finished.json", identity)
+            hooks = Hooks(view.on_step, show_replies, self.display.note) if world.is_first else Hooks()
+            trainer = Trainer(stage, model, hooks, world)
+            trained = trainer.run()
+        if world.is_first:
+            self._keep(name, self._merged(name, trained, start), tokenizer, trainer)
+            self.run.publish(name)
+            write_json(self.run.stage(name) / "finished.json", identity)
+        world.wait()
         return target
 
     def _stage(self, name: StageName, plan: StagePlan, identity: dict[str, Any]) -> Stage:
@@ -194,7 +213,7 @@ class Pipeline:
 
     def _loader(self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards) -> Loader:
         only_learned, pad = name == "finetuning", self.tokenizer.end_of_text_id
-        return Loader(shards, packing, config.rows_at_once, config.seed, only_learned, pad)
+        return Loader(shards, packing, config.seed, only_learned, pad)
 
     def _pack(self, name: StageName, shards: Shards, config: StageConfig) -> PackingPlan:
         packing = self._plan_packing(name, shards, config)
@@ -222,7 +241,12 @@ class Pipeline:
                               "transformer.max_position_embeddings")  # fmt: skip
         lora = self._lora(name)
         rate = lora.learning_rate if lora.rank else config.learning_rate
-        return replace(config, sequence_length=length, learning_rate=rate)
+        config = replace(config, sequence_length=length, learning_rate=rate)
+        if config.rows_a_step < self.world.size:
+            found = f"is {config.batch_tokens}, which are {config.rows_a_step} rows a step"
+            expected = f"one for each of {self.world.size} processes: {self.world.size * length}"
+            raise ConfigError(f"{name}.batch_tokens: {found}; expected {expected}")
+        return config
 
     def _first_model(self, start: Path | None) -> Transformer:
         if start is not None:
@@ -248,7 +272,7 @@ class Pipeline:
 
     def _identity(self, name: StageName, plan: StagePlan, start: Path | None) -> dict[str, Any]:
         settings = {key: value for key, value in to_mapping(plan.config).items() if key not in FREE_SETTINGS}
-        settings["lora"] = self._lora(name).description or None
+        settings |= {"lora": self._lora(name).description or None, "rows_a_step": plan.config.rows_a_step}
         shape = to_mapping(self.recipe.transformer)
         origin = {"init": _fingerprint(start)} if start else {"shape": shape}
         return {"data": plan.shards.manifest.tokenizer, **settings, **origin}

@@ -6,102 +6,123 @@
         state.json           step, tokens, seconds spent, schedule, the plan's fingerprint
         MANIFEST.json        size and SHA-256 of each file, written last
 
-Nothing in it can execute.
+Several processes write ``shard-*.safetensors`` in place of the first two, each its own part (stored_tensors.py). Any
+number of processes can read either. Nothing in it can execute.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from duologue.durable_files import Fingerprint, fingerprint, new_folder, remove_folder, remove_leftovers, write_file
+from duologue.durable_files import (
+    Fingerprint,
+    fingerprint,
+    make_folder,
+    new_folder,
+    remove_folder,
+    remove_leftovers,
+    write_file,
+)
 from duologue.errors import RunFolderError
+from duologue.training.stored_tensors import SHARD, StoredTensors, write_parts
+from duologue.training.world import World
 from duologue.transformer.safetensors_chunks import safetensors_chunks
 
 MODEL, OPTIMIZER, STATE, MANIFEST = "model.safetensors", "optim.safetensors", "state.json", "MANIFEST.json"
+KEPT_ANCHORS = 2  # a run goes back to the one before the newest where that is too near
+ALONE = World()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a stage needs to go on."""
+    """All that a stage needs to go on; the tensors may be this process's share of them.
 
-    model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
+    Attributes:
+        optimizer: by parameter and kind of state, ``"model.norm.weight/exp_avg"``.
+    """
+
+    model: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
     state: dict[str, Any]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All of them by name."""
+        return {**self.model, **self.optimizer}
 
     @property
     def size_bytes(self) -> int:
         """Room that its tensors take on a disk."""
-        tensors = (*self.model.values(), *self.optimizer.values())
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 
 
-def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint, *, keep: int) -> Path:
-    """Writes ``folder/step-<n>``, then removes all but the newest ``keep``.
+@dataclass(frozen=True)
+class StoredCheckpoint(Checkpoint):
+    """One on a disk, whose files have been checked; a tensor is read when it is asked for."""
+
+    stored: StoredTensors
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    checkpoint: Checkpoint,
+    *,
+    keep: int,
+    is_anchor: Callable[[int], bool] = lambda step: False,
+    world: World = ALONE,
+) -> Path:
+    """Writes ``folder/step-<n>``, then removes all but the newest ``keep`` and the two newest anchors.
 
     Raises:
         RunFolderError: the disk is full or the folder cannot be written; older checkpoints are untouched.
     """
     target = folder / f"step-{step}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(folder)
-        with new_folder(target) as partial:
-            _fill(partial, checkpoint)
+        if world.is_first:
+            _write(target, checkpoint, world)
+        else:
+            write_parts(Path(world.first("")), checkpoint.tensors, world)
     except OSError as error:
         needed = f"it needs {checkpoint.size_bytes:,} bytes"
         raise RunFolderError(
             f"{target}: checkpoint not written: {error.strerror or error}; {needed}; free space and start again"
         ) from None
-    # What lies ahead of this step is of a run that was not whole: it was passed over when this one went on.
-    ahead = [path for path in checkpoint_folders(folder) if step_of(path) > step]
-    behind = [path for path in checkpoint_folders(folder) if step_of(path) <= step]
-    for old in (*ahead, *behind[keep:]):
-        with contextlib.suppress(OSError):  # the new one is there, and the next save tries again
-            remove_folder(old)
+    if world.is_first:
+        for old in _superfluous(folder, step, keep, is_anchor):
+            with contextlib.suppress(OSError):  # the new one is there, and the next save tries again
+                remove_folder(old)
     return target
 
 
-def load_newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that is whole; for each newer one that is not, a line that says so and what is taken."""
-    damaged: list[str] = []
-    for path in checkpoint_folders(folder):
-        try:
-            checkpoint = load_checkpoint(path)
-        except RunFolderError as error:
-            damaged.append(str(error))
-        else:
-            return checkpoint, [f"{line}; going back to step {step_of(path)}" for line in damaged]
-    return None, [f"{line}; there is none before it, so the stage begins anew" for line in damaged]
+def load_newest_checkpoint(
+    folder: Path, *, is_wanted: Callable[[int], bool] = lambda step: True, world: World = ALONE
+) -> tuple[StoredCheckpoint | None, list[str]]:
+    """The newest checkpoint that is whole; for each newer one that is not, a line that says so and what is taken.
+
+    Args:
+        is_wanted: whether a step's is looked at.
+    """
+    found = _newest_whole(folder, is_wanted) if world.is_first else (None, [])
+    path, notes = world.first(found)
+    return (_read(Path(path)) if path else None), notes
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> StoredCheckpoint:
     """Reads one checkpoint after checking every file against the manifest.
 
     Raises:
         RunFolderError: a file is damaged or missing.
     """
-    for name, expected in _read_manifest(path / MANIFEST).items():
-        try:
-            found = fingerprint(path / name)
-        except OSError as error:
-            raise RunFolderError(f"{path / name}: is damaged: {error.strerror}") from None
-        if found != expected:
-            raise RunFolderError(f"{path / name}: is damaged: sha256 {found.sha256[:12]} after {found.size_bytes} "
-                                 f"bytes; expected {expected.sha256[:12]} after {expected.size_bytes}")  # fmt: skip
-    try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        return Checkpoint(load_file(path / MODEL), load_file(path / OPTIMIZER), state)
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise RunFolderError(f"{path}: is damaged: {error}") from None
+    _verify(path)
+    return _read(path)
 
 
 def checkpoint_folders(folder: Path) -> Iterator[Path]:
@@ -115,13 +136,63 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
 
 
-def _fill(folder: Path, checkpoint: Checkpoint) -> None:
-    written = {
-        MODEL: write_file(folder / MODEL, safetensors_chunks(checkpoint.model)),
-        OPTIMIZER: write_file(folder / OPTIMIZER, safetensors_chunks(checkpoint.optimizer)),
-        STATE: write_file(folder / STATE, [_as_json(checkpoint.state)]),
-    }
-    write_file(folder / MANIFEST, [_as_json({name: asdict(found) for name, found in written.items()})])
+def _superfluous(folder: Path, step: int, keep: int, is_anchor: Callable[[int], bool]) -> list[Path]:
+    # What lies ahead of this step is of a run that was not whole: it was passed over when this one went on.
+    ahead = [path for path in checkpoint_folders(folder) if step_of(path) > step]
+    behind = [path for path in checkpoint_folders(folder) if step_of(path) <= step]
+    anchors = [path for path in behind if is_anchor(step_of(path))][:KEPT_ANCHORS]
+    return ahead + [path for path in behind[keep:] if path not in anchors]
+
+
+def _newest_whole(folder: Path, is_wanted: Callable[[int], bool]) -> tuple[str | None, list[str]]:
+    damaged: list[str] = []
+    for path in checkpoint_folders(folder):
+        if not is_wanted(step_of(path)):
+            continue
+        try:
+            _verify(path)
+        except RunFolderError as error:
+            damaged.append(str(error))
+        else:
+            return str(path), [f"{line}; going back to step {step_of(path)}" for line in damaged]
+    return None, [f"{line}; there is none before it, so the stage begins anew" for line in damaged]
+
+
+def _verify(path: Path) -> None:
+    manifest = _read_manifest(path / MANIFEST)
+    for name, expected in manifest.items():
+        try:
+            found = fingerprint(path / name)
+        except OSError as error:
+            raise RunFolderError(f"{path / name}: is damaged: {error.strerror}") from None
+        if found != expected:
+            raise RunFolderError(f"{path / name}: is damaged: sha256 {found.sha256[:12]} after {found.size_bytes} "
+                                 f"bytes; expected {expected.sha256[:12]} after {expected.size_bytes}")  # fmt: skip
+    for other in sorted({file.name for file in path.iterdir()} - manifest.keys() - {MANIFEST}):
+        raise RunFolderError(f"{path / other}: is damaged: is no file of this checkpoint's")
+
+
+def _read(path: Path) -> StoredCheckpoint:
+    stored = StoredTensors.open(path)
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise RunFolderError(f"{path}: is damaged: {error}") from None
+    optimizer = {name for name in stored if "/" in name}
+    return StoredCheckpoint(stored.only(stored.keys() - optimizer), stored.only(optimizer), state, stored)
+
+
+def _write(target: Path, checkpoint: Checkpoint, world: World) -> None:
+    make_folder(target.parent)
+    remove_leftovers(target.parent)
+    with new_folder(target) as partial:
+        if world.is_alone:
+            parts = {MODEL: checkpoint.model, OPTIMIZER: checkpoint.optimizer}
+            written = {name: write_file(partial / name, safetensors_chunks(part)) for name, part in parts.items()}
+        else:
+            written = write_parts(Path(world.first(str(partial))), checkpoint.tensors, world)
+        written[STATE] = write_file(partial / STATE, [_as_json(checkpoint.state)])
+        write_file(partial / MANIFEST, [_as_json({name: asdict(found) for name, found in written.items()})])
 
 
 def _read_manifest(path: Path) -> dict[str, Fingerprint]:
@@ -133,7 +204,9 @@ def _read_manifest(path: Path) -> dict[str, Fingerprint]:
         reason = error.strerror if isinstance(error, OSError) else "is no list of files"
         raise RunFolderError(f"{path}: is damaged: {reason}") from None
     # Nothing else vouches for the manifest: it has to be what was written to the last blank.
-    if data != _as_json(fields) or manifest.keys() != {MODEL, OPTIMIZER, STATE}:
+    parts = manifest.keys() - {STATE}
+    is_known = parts == {MODEL, OPTIMIZER} or (bool(parts) and all(SHARD.fullmatch(name) for name in parts))
+    if data != _as_json(fields) or STATE not in manifest or not is_known:
         raise RunFolderError(f"{path}: is damaged: is not as it was written")
     return manifest
 

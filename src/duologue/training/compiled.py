@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from duologue.training.objective import Forward, packed_forward
+from duologue.training.out_of_memory import is_out_of_memory
 from duologue.transformer.attention import AttendIn, document_attention, document_mask, masked_attention
 from duologue.transformer.model import Transformer
 
@@ -44,6 +45,8 @@ class Compiler:
         try:
             result = use(self._forward)
         except Exception as error:  # compilers fail in many ways, of which none is the user's fault
+            if is_out_of_memory(error):  # which happens without a compiler too, and is mended elsewhere
+                raise
             if self._is_stopping():  # Ctrl-C reaches the compiler's processes too
                 raise KeyboardInterrupt from error
             self._on_note(f"torch.compile does not work here ({type(error).__name__}); training without it")

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from duologue.config import require
 
+NEAREST_ANCHOR = 3  # steps between a bad step and the one to go back to, at least
+
 
 @dataclass(frozen=True)
 class StageConfig:
@@ -23,6 +25,7 @@ class StageConfig:
     weight_decay: Annotated[float, "decay of the matrices"] = 0.05
     warmup_steps: Annotated[int, "steps in which the rate rises from zero"] = 20
     cooldown: Annotated[float, "share of the stage in which the rate falls to zero at the end"] = 0.4
+    matrix_optimizer: Annotated[Literal["muon", "adamw"], "moves the blocks' matrices; adamw wants low rates"] = "muon"
     max_gradient_norm: Annotated[float, "longer gradients are cut to this length"] = 1.0
     seed: Annotated[int, "order of the data and first weights"] = 0
     dtype: Annotated[Literal["auto", "float32", "bfloat16"], "number format; auto = what multiplies faster"] = "auto"
@@ -32,6 +35,8 @@ class StageConfig:
     patience: Annotated[int, "looks without a better validation loss before the stage stops; 0 = never"] = 0
     save_every_s: Annotated[float, "seconds between checkpoints"] = 60.0
     keep_checkpoints: Annotated[int, "newest checkpoints that are kept"] = 2
+    anchor_every: Annotated[int, "steps between the checkpoints that a run goes back to when steps go wrong"] = 100
+    parallel: Annotated[Literal["auto", "ddp", "fsdp"], "several processes: copies, or parts; auto = by size"] = "auto"
 
     def __post_init__(self) -> None:
         at_least = {"minutes": 0, "steps": 0, "epochs": 0, "sequence_length": 0, "micro_batch_tokens": 0,
@@ -42,15 +47,31 @@ class StageConfig:
         for name in ("batch_tokens", "learning_rate", "embedding_learning_rate", "max_gradient_norm"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         require(0 <= self.cooldown <= 1, "cooldown", self.cooldown, "0 to 1")
-        require(self.keep_checkpoints >= 1, "keep_checkpoints", self.keep_checkpoints, "at least 1")
+        for name in ("keep_checkpoints", "anchor_every"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.sequence_length != 1, "sequence_length", self.sequence_length, "0, or at least 2")
         require(not (self.minutes and self.steps), "minutes", self.minutes, "0 where steps are given: one of the two")
+
+    def is_anchor(self, step: int, *, before: int | None = None) -> bool:
+        """Whether a checkpoint of this step is one to go back to, from step ``before``; early on there are more.
+
+        The last steps before a bad one are passed over: their weights are hardly other than those that failed.
+        """
+        every = self.anchor_every
+        is_far = before is None or step <= before - max(NEAREST_ANCHOR, every // 10)
+        return step > 0 and is_far and (step % every == 0 or step in (every // 4, every // 2))
 
     @property
     def rows_at_once(self) -> int:
         """Rows that go through the model at once, where sequence_length is given."""
         places = min(self.micro_batch_tokens or self.batch_tokens, self.batch_tokens)
         return max(1, places // self.sequence_length)
+
+    @property
+    def rows_a_step(self) -> int:
+        """Rows in an optimiser step, of all processes together: a whole number of what goes through at once."""
+        at_once = self.rows_at_once
+        return at_once * max(1, self.batch_tokens // (at_once * self.sequence_length))
 
     def is_worth_compiling(self, total_steps: float) -> bool:
         """Whether the model is compiled: as asked, else where the stage is long enough to win the time back."""

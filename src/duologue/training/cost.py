@@ -5,13 +5,14 @@ Shapes: M model width, H query heads, D head width, K key-value heads, F feed-fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from duologue.runtime import DtypeName, Machine
 from duologue.training.objective import CHUNK
 from duologue.training.optim import is_for_muon
+from duologue.training.spread import Way
 from duologue.transformer.model import Transformer
 
 GIB = 2**30
@@ -67,6 +68,17 @@ def estimate_memory(
     if not is_compiled:
         kept = round(HOLES * (kept + places * sequence_length * MASTER))  # the mask, the same in all layers
     return MemoryEstimate(weights, gradients, optimizer, kept)
+
+
+def shared_memory(needed: MemoryEstimate, way: Way, num_processes: int) -> MemoryEstimate:
+    """What each of several processes holds of it: copies with the optimiser's state divided, or parts of everything."""
+    if way is Way.ALONE:
+        return needed
+    optimizer = needed.optimizer // num_processes
+    if way is Way.DDP:
+        return replace(needed, optimizer=optimizer)
+    parts = {"weights": needed.weights // num_processes, "gradients": needed.gradients // num_processes}
+    return replace(needed, **parts, optimizer=optimizer)
 
 
 def memory_bytes(machine: Machine) -> int:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from duologue.durable_files import make_folder, replace_file, sync
 from duologue.errors import RunFolderError
@@ -17,16 +18,17 @@ class StepMetrics:
     """One optimiser step.
 
     Attributes:
-        loss: nats a token, mean over the step's labels.
+        loss: nats a token, mean over the step's labels; None where it is no number.
+        gradient_norm: likewise.
         share_of_peak: operations done over what the machine's measured matrix product would do; 0 if not measured.
         validation_loss: nats a token on the validation rows, where this step looked.
         event: what was unusual: the step was skipped, or the run went back to it.
     """
 
     step: int
-    loss: float
+    loss: float | None
     rate: float
-    gradient_norm: float
+    gradient_norm: float | None
     num_tokens: int
     tokens_per_s: float
     share_of_peak: float
@@ -38,13 +40,15 @@ class StepMetrics:
 class MetricsFile:
     """Appends metrics to ``metrics.jsonl``; what a killed run wrote past its checkpoint is dropped on resume."""
 
-    def __init__(self, path: Path, *, first_step: int) -> None:
-        """Opens the file and keeps the lines before ``first_step``."""
-        self._path = path
+    def __init__(self, path: Path, *, first_step: int, is_writer: bool = True) -> None:
+        """Opens the file and keeps the lines before ``first_step``; of several processes one is the writer."""
+        self._path, self._is_writer = path, is_writer
         self.rewind(first_step)
 
     def rewind(self, step: int) -> None:
         """Drops the lines from ``step`` on."""
+        if not self._is_writer:
+            return
         kept = [line for line in read_metrics(self._path) if line["step"] < step]
         try:
             make_folder(self._path.parent)
@@ -54,21 +58,25 @@ class MetricsFile:
 
     def append(self, metrics: StepMetrics) -> None:
         """Adds one line."""
+        if not self._is_writer:
+            return
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(metrics)) + "\n")
+                file.write(json.dumps(asdict(metrics), allow_nan=False) + "\n")
         except OSError as error:
             raise _not_written(self._path, error) from None
 
     def sync(self) -> None:
         """Returns once all lines are on the disk: a checkpoint does not go ahead of its metrics."""
+        if not self._is_writer:
+            return
         try:
             sync(self._path)
         except OSError as error:
             raise _not_written(self._path, error) from None
 
 
-def read_metrics(path: Path) -> Iterator[dict[str, float]]:
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a metrics file; one that was cut short at the end is left out."""
     if not path.is_file():
         return
@@ -83,7 +91,7 @@ def plot_loss(metrics_path: Path, image_path: Path, *, title: str) -> None:
     """Draws training and validation loss against tokens seen, as a PNG."""
     from matplotlib.figure import Figure
 
-    lines = [line for line in read_metrics(metrics_path) if math.isfinite(line["loss"])]
+    lines = [line for line in read_metrics(metrics_path) if line["loss"] is not None]
     if not lines:
         return
     tokens = [line["num_tokens"] / 1e6 for line in lines]
@@ -98,6 +106,11 @@ def plot_loss(metrics_path: Path, image_path: Path, *, title: str) -> None:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(image_path, dpi=120)
+
+
+def finite(value: float) -> float | None:
+    """The number, where it is one: JSON has no others."""
+    return value if math.isfinite(value) else None
 
 
 def _smoothed(values: list[float], *, keep: float = 0.95) -> list[float]:

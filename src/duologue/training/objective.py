@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from duologue.data.loader import Batch
 from duologue.tokenizer.encode_conversation import NO_LOSS
@@ -33,18 +33,45 @@ class LossSum:
     num_tokens: int
 
 
+class PackedLoss(nn.Module):
+    """The loss of packed rows as a module, so that it can be spread over processes from outside."""
+
+    def __init__(self, model: Transformer) -> None:
+        """The loss of this model."""
+        super().__init__()
+        self.transformer = model
+
+    def forward(
+        self,
+        forward: Forward,
+        input_ids_BT: Tensor,
+        position_ids_BT: Tensor,
+        document_ids_BT: Tensor,
+        labels_BT: Tensor,
+        learns: bool = True,
+    ) -> Tensor:
+        """Cross-entropy in nats, summed over all labels; without gradients unless it ``learns``."""
+        model, labels_N = self.transformer, labels_BT.flatten()
+        hidden_NM = forward(model, input_ids_BT, position_ids_BT, document_ids_BT).flatten(0, 1)
+        weight_VM = model.output_weight
+        if not learns:
+            hidden_NM, weight_VM = hidden_NM.detach(), weight_VM.detach()
+        kept = (labels_N != NO_LOSS).nonzero().squeeze(1)
+        return ChunkedCrossEntropy.apply(hidden_NM[kept], weight_VM, labels_N[kept])
+
+
 def next_token_loss(
     forward: Forward, model: Transformer, batch: Batch, device: torch.device | str, *, learns: bool = True
 ) -> LossSum:
     """Cross-entropy of the labels of a packed batch, in nats, summed; without gradients unless it ``learns``."""
+    total = PackedLoss(model)(forward, *tensors_of(batch, device), learns=learns)
+    return LossSum(total, batch.num_labels)
+
+
+def tensors_of(batch: Batch, device: torch.device | str) -> list[Tensor]:
+    """What PackedLoss takes of a batch, on a device."""
     arrays = (batch.input_ids, batch.position_ids, batch.document_ids, batch.labels)
-    *inputs, labels_BT = (torch.from_numpy(array).to(device) for array in arrays)
-    hidden_NM, weight_VM, labels_N = forward(model, *inputs).flatten(0, 1), model.output_weight, labels_BT.flatten()
-    if not learns:
-        hidden_NM, weight_VM = hidden_NM.detach(), weight_VM.detach()
-    kept = (labels_N != NO_LOSS).nonzero().squeeze(1)
-    total = ChunkedCrossEntropy.apply(hidden_NM[kept], weight_VM, labels_N[kept])
-    return LossSum(total, len(kept))
+    return [torch.from_numpy(array).to(device) for array in arrays]
 
 
 def packed_forward(attention: Callable[[Tensor], AttendIn]) -> Forward:

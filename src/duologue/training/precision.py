@@ -45,7 +45,8 @@ class MasterWeights:
 
     def clip_gradients(self, max_norm: float) -> Tensor:
         """Cuts the gradient to a length; returns the length that it had."""
-        return nn.utils.clip_grad_norm_(self._masters, max_norm)
+        norm = nn.utils.clip_grad_norm_(self._masters, max_norm)
+        return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of a model in parts
 
     def clear_gradients(self) -> None:
         """Forgets all gradients."""

@@ -32,11 +32,6 @@ class Stage:
     started: float
     identity: dict[str, Any]
 
-    @property
-    def micro_batches(self) -> int:
-        """Batches of the loader in one optimiser step."""
-        return max(1, self.config.batch_tokens // (self.train.batch_rows * self.train.plan.sequence_length))
-
 
 @dataclass
 class Hooks:

@@ -26,10 +26,10 @@ def shards(tmp_path: Path, tokenizer: Tokenizer, dialogues: list[Conversation]) 
     return write_shards(rows, tokenizer, tmp_path / "shards", fingerprint="x")
 
 
-def loader(shards: Shards, tokenizer: Tokenizer, *, length: int, only_learned: bool, rows: int = 4) -> Loader:
+def loader(shards: Shards, tokenizer: Tokenizer, *, length: int, only_learned: bool) -> Loader:
     turn_id = tokenizer.start_of_turn_id
     plan = plan_packing(shards, sequence_length=length, turn_id=turn_id, only_learned=only_learned, seed=3)
-    return Loader(shards, plan, rows, 3, only_learned, tokenizer.end_of_text_id)
+    return Loader(shards, plan, 3, only_learned, tokenizer.end_of_text_id)
 
 
 def test_shards_hold_the_tokens_of_rows(shards: Shards, tokenizer: Tokenizer, dialogues: list[Conversation]) -> None:
@@ -60,10 +60,10 @@ def test_best_fit_places_every_piece_once_and_overfills_no_row(lengths: list[int
 
 @pytest.mark.parametrize("length", [24, 64, 512])
 def test_pretraining_learns_every_token_but_the_first_once(shards: Shards, tokenizer: Tokenizer, length: int) -> None:
-    loads = loader(shards, tokenizer, length=length, only_learned=False, rows=1)
+    loads = loader(shards, tokenizer, length=length, only_learned=False)
     seen = Counter()
     for i in range(loads.plan.num_rows):
-        batch = loads.rows(i)
+        batch = loads.rows(range(i, i + 1), num_rows=1)
         seen.update(batch.labels[batch.labels != NO_LOSS].tolist())
     expected = Counter(shards.tokens.tolist())
     expected.subtract(shards.tokens[shards.offsets[:-1]].tolist())
@@ -77,13 +77,13 @@ def test_pretraining_learns_every_token_but_the_first_once(shards: Shards, token
 
 
 def test_finetuning_learns_just_the_replies(shards: Shards, tokenizer: Tokenizer) -> None:
-    loads = loader(shards, tokenizer, length=512, only_learned=True, rows=1)
-    learned = sum(loads.rows(i).num_labels for i in range(loads.plan.num_rows))
+    loads = loader(shards, tokenizer, length=512, only_learned=True)
+    learned = sum(loads.rows(range(i, i + 1), num_rows=1).num_labels for i in range(loads.plan.num_rows))
     assert learned == shards.manifest.num_learned
 
 
 def test_rows_hold_whole_pieces_with_their_own_places(shards: Shards, tokenizer: Tokenizer) -> None:
-    batch = loader(shards, tokenizer, length=128, only_learned=False).batch(0)
+    batch = loader(shards, tokenizer, length=128, only_learned=False).samples(range(4), num_rows=4)
     for row in range(4):
         for document in np.unique(batch.document_ids[row]):
             places = batch.position_ids[row][batch.document_ids[row] == document]
@@ -96,16 +96,22 @@ def test_rows_hold_whole_pieces_with_their_own_places(shards: Shards, tokenizer:
 
 def test_a_batch_is_a_function_of_its_step(shards: Shards, tokenizer: Tokenizer) -> None:
     first, second = (loader(shards, tokenizer, length=64, only_learned=False) for _ in range(2))
-    second.batch(40)
+    second.samples(range(160, 164), num_rows=4)
     for step in (0, 3, 200):
-        assert first.batch(step).input_ids.tolist() == second.batch(step).input_ids.tolist()
-    assert first.batch(0).input_ids.tolist() != first.batch(1).input_ids.tolist()
+        samples = range(4 * step, 4 * step + 4)
+        together = first.samples(samples, num_rows=4).input_ids.tolist()
+        assert together == second.samples(samples, num_rows=4).input_ids.tolist()
+        alone = [second.samples(range(i, i + 1), num_rows=1).input_ids[0].tolist() for i in samples]
+        assert together == alone
+    some, others = (first.samples(samples, num_rows=4).input_ids for samples in (range(4), range(4, 8)))
+    assert some.tolist() != others.tolist()
 
 
 def test_an_epoch_shows_every_row_once(shards: Shards, tokenizer: Tokenizer) -> None:
-    loads = loader(shards, tokenizer, length=64, only_learned=False, rows=1)
-    rows = [tuple(loads.batch(step).input_ids[0]) for step in range(loads.plan.num_rows)]
-    assert Counter(rows) == Counter(tuple(loads.rows(i).input_ids[0]) for i in range(loads.plan.num_rows))
+    loads = loader(shards, tokenizer, length=64, only_learned=False)
+    rows = [tuple(loads.samples(range(step, step + 1), num_rows=1).input_ids[0]) for step in range(loads.plan.num_rows)]
+    stored = loads.rows(range(loads.plan.num_rows), num_rows=loads.plan.num_rows).input_ids
+    assert Counter(rows) == Counter(tuple(row) for row in stored)
 
 
 def test_turns_longer_than_a_row_are_counted(shards: Shards, tokenizer: Tokenizer) -> None:

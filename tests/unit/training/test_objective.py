@@ -54,8 +54,9 @@ def test_packed_loss_equals_unpacked_loss(
         plan = plan_packing(
             shards, sequence_length=1024, turn_id=tokenizer.start_of_turn_id, only_learned=only_learned, seed=0
         )
-        loader = Loader(shards, plan, plan.num_rows, 0, only_learned, tokenizer.end_of_text_id)
-        packed = next_token_loss(eager_forward(), tiny_model, loader.rows(0), "cpu")
+        loader = Loader(shards, plan, 0, only_learned, tokenizer.end_of_text_id)
+        batch = loader.rows(range(plan.num_rows), num_rows=plan.num_rows)
+        packed = next_token_loss(eager_forward(), tiny_model, batch, "cpu")
         alone = [next_token_loss(eager_forward(), tiny_model, batch, "cpu") for batch in one_by_one(loader)]
         assert packed.num_tokens == sum(loss.num_tokens for loss in alone)
         total = sum(loss.total for loss in alone)
@@ -80,5 +81,5 @@ def test_loss_without_learning_leaves_no_gradient(
 ) -> None:
     shards = write_shards(dialogues[:5], tokenizer, tmp_path / "shards", fingerprint="x")
     plan = plan_packing(shards, sequence_length=512, turn_id=1, only_learned=False, seed=0)
-    batch = Loader(shards, plan, plan.num_rows, 0, False, 0).rows(0)
+    batch = Loader(shards, plan, 0, False, 0).rows(range(plan.num_rows), num_rows=plan.num_rows)
     assert not next_token_loss(eager_forward(), tiny_model, batch, "cpu", learns=False).total.requires_grad
