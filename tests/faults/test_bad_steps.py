@@ -19,7 +19,7 @@ from duologue.training.stage import Hooks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 40
-LONG, LAST_STEPS = 200, 20
+LONG, LAST_STEPS = 120, 20
 PARTS = (("loss", "gradient"), ("loss",), ("gradient",))
 
 
@@ -127,25 +127,32 @@ def final_loss(trainer: Trainer) -> float:
 
 @pytest.mark.soak
 def test_five_hundred_bad_steps(build: Callable[..., Trainer], tmp_path: Path, tell: Callable[[str], None]) -> None:
-    """Up to three bursts a run of one to three bad steps each, once the first steps have shown what is usual."""
+    """One or two bursts a run of one to three bad steps each, once the first steps have shown what is usual."""
     clean, seed = build(tmp_path / "clean", steps=LONG, save_every_s=0.1), random.randrange(2**32)
     clean.run()
-    usual, rng, number, num_bad, num_back, off = final_loss(clean), random.Random(seed), 0, 0, 0, list[float]()
+    usual, rng, num_bad, num_back, off = final_loss(clean), random.Random(seed), 0, 0, list[float]()
     while num_bad < 500:
-        number += 1
-        at: dict[int, float] = {}
-        for _ in range(rng.randint(1, 3)):
-            first, factor = rng.randrange(25, LONG - 40), rng.choice([math.nan, math.inf, 10.0, 1e4])
-            at |= dict.fromkeys(range(first, first + rng.randint(1, 3)), factor)
+        at = bursts(rng)
         trainer = spoil(build(tmp_path / "run", steps=LONG, save_every_s=0.1), at, times=1, parts=rng.choice(PARTS))
         trainer.run()
         assert all_finite(trainer), (seed, at)
         lines = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
-        assert [line["step"] for line in lines] == list(range(LONG))
+        assert [line["step"] for line in lines] == list(range(LONG)), (seed, at)
         num_back += sum("went back" in line["event"] for line in lines if line["event"])
         off.append(final_loss(trainer) / usual - 1)
         num_bad += len(at)
         shutil.rmtree(tmp_path / "run")
     off.sort()
     shown = f"final loss {off[len(off) // 2]:+.2%} in the median, {off[0]:+.2%} to {off[-1]:+.2%} of that without"
-    tell(f"{num_bad} bad steps in {number} runs of {LONG}: 0 taken, {num_back} times gone back, {shown} (seed {seed})")
+    within = sum(abs(share) <= 0.01 for share in off)
+    tell(f"{num_bad} bad steps in {len(off)} runs of {LONG}: 0 taken, {num_back} times gone back, {shown}, "
+         f"{within} within 1% (seed {seed})")  # fmt: skip
+
+
+def bursts(rng: random.Random) -> dict[int, float]:
+    """Bad steps and their factors."""
+    at: dict[int, float] = {}
+    for _ in range(rng.randint(1, 2)):
+        first, factor = rng.randrange(25, LONG - 2 * LAST_STEPS), rng.choice([math.nan, math.inf, 10.0, 1e4])
+        at |= dict.fromkeys(range(first, first + rng.randint(1, 3)), factor)
+    return at
