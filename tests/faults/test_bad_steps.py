@@ -19,7 +19,7 @@ from duologue.training.stage import Hooks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 40
-LONG, LAST_STEPS = 120, 20
+LONG, LAST_STEPS = 100, 20
 PARTS = (("loss", "gradient"), ("loss",), ("gradient",))
 
 
@@ -128,12 +128,13 @@ def final_loss(trainer: Trainer) -> float:
 @pytest.mark.soak
 def test_five_hundred_bad_steps(build: Callable[..., Trainer], tmp_path: Path, tell: Callable[[str], None]) -> None:
     """One or two bursts a run of one to three bad steps each, once the first steps have shown what is usual."""
-    clean, seed = build(tmp_path / "clean", steps=LONG, save_every_s=0.1), random.randrange(2**32)
+    changes = {"steps": LONG, "anchor_every": 10, "save_every_s": 0.5}
+    clean, seed = build(tmp_path / "clean", **changes), random.randrange(2**32)
     clean.run()
     usual, rng, num_bad, num_back, off = final_loss(clean), random.Random(seed), 0, 0, list[float]()
     while num_bad < 500:
         at = bursts(rng)
-        trainer = spoil(build(tmp_path / "run", steps=LONG, save_every_s=0.1), at, times=1, parts=rng.choice(PARTS))
+        trainer = spoil(build(tmp_path / "run", **changes), at, times=1, parts=rng.choice(PARTS))
         trainer.run()
         assert all_finite(trainer), (seed, at)
         lines = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))

@@ -72,7 +72,10 @@ def test_signals_at_random_moments(
             time.sleep(rng.uniform(0, 0.02))
             begin = time.monotonic()
             os.kill(process, rng.choice([signal.SIGTERM, signal.SIGINT]))
-            assert starter.wait(process) == 130, starter.said()
+            code = starter.wait(process)
+            if code == 0:
+                break  # it had come to its end before the signal came
+            assert code == 130, starter.said()
             longest_s = max(longest_s, time.monotonic() - begin)
             num_steps = len(list(read_metrics(metrics)))
             assert next(checkpoint_folders(out / "pretraining" / "checkpoints")).name == f"step-{num_steps}"
