@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -84,6 +86,14 @@ def await_file(pattern: str, folder: Path, *, timeout_s: float = 60) -> None:
     while not list(folder.glob(pattern)):
         assert time.monotonic() < end, f"no {pattern} in {folder}"
         time.sleep(0.01)
+
+
+def kill_after_a_checkpoint(starter: Starter, command: list[str], out: Path, **faults: object) -> None:
+    """Kills a command that pretrains, as soon as it has something to go on from."""
+    process = starter.start(*command, **faults)
+    await_file("pretraining/checkpoints/step-*", out)
+    os.kill(process, signal.SIGKILL)
+    starter.wait(process)
 
 
 def leftovers(out: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -103,3 +104,22 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[str], None]]:
             print(f"\n{line}, {time.monotonic() - begin:.0f} s")
 
     return say
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a small disk in memory, with options of tmpfs; skips the test where that is not allowed."""
+    places: list[Path] = []
+
+    def make(options: str) -> Path:
+        place = tmp_path / f"disk-{len(places)}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("needs the right to mount a disk")
+        places.append(place)
+        return place
+
+    yield make
+    for place in places:
+        subprocess.run(["umount", "-l", str(place)], check=True)

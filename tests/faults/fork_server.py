@@ -7,6 +7,7 @@ machine of that one process: see ``_FAULTS``.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import io
 import json
@@ -37,6 +38,8 @@ import duologue.pipeline.up
 import duologue.transformer.lora  # noqa: F401
 from duologue import durable_files, runtime
 from duologue.cli.main import main
+
+CAPABILITY_VERSION, CAP_DAC_OVERRIDE = 0x20080522, 1  # linux/capability.h
 
 
 def start(words: list[str], log: str, faults: dict[str, Any]) -> int:
@@ -79,10 +82,14 @@ def _limit_memory(more_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _drop_privileges(user: int) -> None:
-    os.setgroups([])
-    os.setgid(user)
-    os.setuid(user)
+def _obey_permissions(must: bool) -> None:
+    """Root may write what nobody may; without this capability it may not."""
+    header, sets = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert must
+    assert libc.capget(header, sets) == 0
+    sets[0] &= ~(1 << CAP_DAC_OVERRIDE)  # effective
+    assert libc.capset(header, sets) == 0
 
 
 def _make_clock_jump(years: float) -> None:
@@ -95,7 +102,7 @@ _FAULTS: dict[str, Callable[[Any], None]] = {
     "file_bytes": _limit_files,
     "more_memory_bytes": _limit_memory,
     "environment": os.environ.update,
-    "user": _drop_privileges,
+    "obeys_permissions": _obey_permissions,
     "clock_years": _make_clock_jump,
 }
 

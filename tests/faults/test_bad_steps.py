@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,13 +19,17 @@ from duologue.training.stage import Hooks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 40
+LONG, LAST_STEPS = 100, 20
+PARTS = (("loss", "gradient"), ("loss",), ("gradient",))
 
 
 class StopError(Exception):
     """Ends a run as a kill would."""
 
 
-def spoil(trainer: Trainer, at: dict[int, float], *, times: int = 1_000_000) -> Trainer:
+def spoil(
+    trainer: Trainer, at: dict[int, float], *, times: int = 1_000_000, parts: tuple[str, ...] = ("loss", "gradient")
+) -> Trainer:
     """Multiplies loss and gradients of the steps ``at``; the same step again only so many times in all."""
     real, left = trainer.gradient.backward, {step: times for step in at}
 
@@ -33,9 +39,9 @@ def spoil(trainer: Trainer, at: dict[int, float], *, times: int = 1_000_000) -> 
             return total
         left[step] -= 1
         for weight in trainer.masters.named.values():
-            if weight.grad is not None:
+            if weight.grad is not None and "gradient" in parts:
                 weight.grad *= at[step]
-        return total * at[step]
+        return total * at[step] if "loss" in parts else total
 
     trainer.gradient.backward = backward
     return trainer
@@ -111,3 +117,43 @@ def test_when_going_back_does_not_help_it_ends_with_one_line(
     with pytest.raises(NumericalError, match=r"pretraining step 27: loss is nan.*3 steps in a row.*gone back [02] tim"):
         trainer.run()
     assert all_finite(trainer)
+
+
+def final_loss(trainer: Trainer) -> float:
+    """Nats a token, mean over the last steps, so that no single batch decides."""
+    losses = [line["loss"] for line in read_metrics(trainer.stage.folder / "metrics.jsonl")]
+    return sum(losses[-LAST_STEPS:]) / LAST_STEPS
+
+
+@pytest.mark.soak
+def test_five_hundred_bad_steps(build: Callable[..., Trainer], tmp_path: Path, tell: Callable[[str], None]) -> None:
+    """One or two bursts a run of one to three bad steps each, once the first steps have shown what is usual."""
+    changes = {"steps": LONG, "anchor_every": 10, "save_every_s": 0.5}
+    clean, seed = build(tmp_path / "clean", **changes), random.randrange(2**32)
+    clean.run()
+    usual, rng, num_bad, num_back, off = final_loss(clean), random.Random(seed), 0, 0, list[float]()
+    while num_bad < 500:
+        at = bursts(rng)
+        trainer = spoil(build(tmp_path / "run", **changes), at, times=1, parts=rng.choice(PARTS))
+        trainer.run()
+        assert all_finite(trainer), (seed, at)
+        lines = list(read_metrics(tmp_path / "run" / "metrics.jsonl"))
+        assert [line["step"] for line in lines] == list(range(LONG)), (seed, at)
+        num_back += sum("went back" in line["event"] for line in lines if line["event"])
+        off.append(final_loss(trainer) / usual - 1)
+        num_bad += len(at)
+        shutil.rmtree(tmp_path / "run")
+    off.sort()
+    shown = f"final loss {off[len(off) // 2]:+.2%} in the median, {off[0]:+.2%} to {off[-1]:+.2%} of that without"
+    within = sum(abs(share) <= 0.01 for share in off)
+    tell(f"{num_bad} bad steps in {len(off)} runs of {LONG}: 0 taken, {num_back} times gone back, {shown}, "
+         f"{within} within 1% (seed {seed})")  # fmt: skip
+
+
+def bursts(rng: random.Random) -> dict[int, float]:
+    """Bad steps and their factors."""
+    at: dict[int, float] = {}
+    for _ in range(rng.randint(1, 2)):
+        first, factor = rng.randrange(25, LONG - 2 * LAST_STEPS), rng.choice([math.nan, math.inf, 10.0, 1e4])
+        at |= dict.fromkeys(range(first, first + rng.randint(1, 3)), factor)
+    return at

@@ -123,7 +123,7 @@ def read_json(path: Path) -> Any:
     """A JSON file, or None where there is none that can be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):  # no JSON, or no UTF-8
         return None
 
 
