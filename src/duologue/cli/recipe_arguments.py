@@ -65,6 +65,7 @@ def _flags(arguments: argparse.Namespace, stage: str | None) -> dict[str, Any]:
         flags["data.files"] = [str(Path(name).absolute()) for name in arguments.data]
     if flags.get("data.prepared"):
         flags["data.prepared"] = str(Path(flags["data.prepared"]).absolute())
+        flags = {"data.builtin_dialogues": 0, "data.max_mb_per_file": 0, "data.files": []} | flags  # in their place
     short = {name: given[name] for name in STAGE_SHORTHANDS if stage and given.get(name) is not None}
     if "steps" in short:
         flags[f"{stage}.minutes"] = 0  # one of the two: what is asked for now wins over the recipe
