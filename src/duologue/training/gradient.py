@@ -10,7 +10,7 @@ from duologue.training.compiled import Compiler
 from duologue.training.decisions import DecisionFile
 from duologue.training.objective import Forward, tensors_of
 from duologue.training.out_of_memory import is_out_of_memory
-from duologue.training.sharing import micro_batches
+from duologue.training.sharing import micro_batches, rows_of_piece
 from duologue.training.spread import Spread, Way
 from duologue.training.stage import Stage
 from duologue.training.world import World
@@ -70,9 +70,9 @@ class StepGradient:
     def _add_up(self, step: int) -> tuple[float, float]:
         stage, world, rows_at_once = self._stage, self._world, self._decided.now.rows_at_once
         num_rows, total, num_labels = stage.config.rows_a_step, 0.0, 0.0
-        first = step * num_rows
+        first, size = step * num_rows, rows_of_piece(num_rows, world.size, rows_at_once)
         for rows in micro_batches(num_rows, rank=world.rank, world_size=world.size, rows_at_once=rows_at_once):
-            batch = stage.train.samples(range(first + rows.start, first + rows.stop), num_rows=rows_at_once)
+            batch = stage.train.samples(range(first + rows.start, first + rows.stop), num_rows=size)
             total += self.backward(batch)
             num_labels += batch.num_labels
         total, num_labels = world.sum([total, num_labels])

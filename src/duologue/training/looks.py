@@ -10,7 +10,7 @@ from duologue.data.loader import Batch
 from duologue.training.compiled import Compiler
 from duologue.training.decisions import DecisionFile
 from duologue.training.objective import Forward, tensors_of
-from duologue.training.sharing import micro_batches
+from duologue.training.sharing import micro_batches, rows_of_piece
 from duologue.training.spread import Spread, Way
 from duologue.training.stage import Stage
 from duologue.training.state import TrainState
@@ -43,15 +43,16 @@ class Looks:
         loader = self._stage.validation
         if loader is None or not loader.plan.num_rows:
             return None
-        at_once, length = self._decided.now.rows_at_once, loader.plan.sequence_length
+        world, length = self._world, loader.plan.sequence_length
+        # In the shape of a training step, so that nothing is compiled once more.
+        at_once = rows_of_piece(self._stage.config.rows_a_step, world.size, self._decided.now.rows_at_once)
         num_rows = min(loader.plan.num_rows, max(at_once, LOOK_TOKENS // length))
-        shares = micro_batches(num_rows, rank=self._world.rank, world_size=self._world.size, rows_at_once=at_once)
         total, num_labels = 0.0, 0.0
-        for rows in shares:
+        for rows in micro_batches(num_rows, rank=world.rank, world_size=world.size, rows_at_once=at_once):
             batch = loader.rows(rows, num_rows=at_once)
             total += self._compiler.call(partial(self._loss_only, batch))
             num_labels += batch.num_labels
-        total, num_labels = self._world.sum([total, num_labels])
+        total, num_labels = world.sum([total, num_labels])
         return total / max(1.0, num_labels)
 
     def _loss_only(self, batch: Batch, forward: Forward) -> float:

@@ -8,15 +8,21 @@ def rows_of_rank(num_rows: int, rank: int, world_size: int) -> range:
     return range(rank * num_rows // world_size, (rank + 1) * num_rows // world_size)
 
 
+def rows_of_piece(num_rows: int, world_size: int, rows_at_once: int) -> int:
+    """Rows that a process has room for at once in a step: as few as will do for as many pieces as there must be."""
+    most = -(-num_rows // world_size)
+    return -(-most // -(-most // rows_at_once))
+
+
 def micro_batches(num_rows: int, *, rank: int, world_size: int, rows_at_once: int) -> list[range]:
-    """What a process takes of a step, in pieces of at most ``rows_at_once`` rows.
+    """What a process takes of a step, in pieces of at most rows_of_piece.
 
     All processes get as many pieces, since in each of them they wait for each other; the last one may be empty.
     """
-    mine = rows_of_rank(num_rows, rank, world_size)
+    mine, size = rows_of_rank(num_rows, rank, world_size), rows_of_piece(num_rows, world_size, rows_at_once)
     most = -(-num_rows // world_size)
-    starts = (mine.start + index * rows_at_once for index in range(-(-most // rows_at_once)))
-    return [range(min(start, mine.stop), min(start + rows_at_once, mine.stop)) for start in starts]
+    starts = (mine.start + index * size for index in range(-(-most // size)))
+    return [range(min(start, mine.stop), min(start + size, mine.stop)) for start in starts]
 
 
 def sharded_rows(num_rows: int, rank: int, world_size: int) -> int:

@@ -22,7 +22,7 @@ from duologue.runtime import Machine
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
 from duologue.training.loop import Trainer
-from duologue.training.sharing import micro_batches
+from duologue.training.sharing import micro_batches, rows_of_piece
 from duologue.training.spread import Way, way_of
 from duologue.training.stage import Hooks, Stage
 from duologue.training.world import World
@@ -139,7 +139,8 @@ def test_micro_batches_take_every_row_once_and_are_as_many_for_all(world_size: i
               for rank in range(world_size)]  # fmt: skip
     assert [row for mine in pieces for piece in mine for row in piece] == list(range(ROWS))
     assert len({len(mine) for mine in pieces}) == 1
-    assert max(len(piece) for mine in pieces for piece in mine) <= rows_at_once
+    most = max(len(piece) for mine in pieces for piece in mine)
+    assert most == rows_of_piece(ROWS, world_size, rows_at_once) <= rows_at_once
 
 
 def test_small_models_are_copied_and_large_ones_cut_up(tiny_config: TransformerConfig) -> None:
