@@ -4,7 +4,8 @@ A shard folder holds
     tokens.bin     all tokens of all documents, one after the other (uint16, or uint32 for large vocabularies)
     learned.bin    a byte a token: 1 where fine-tuning learns it
     offsets.npy    where each document begins, and the end (int64)
-    manifest.json  sizes, the tokenizer's fingerprint, bytes of text; written last, so a folder without it is not one
+    manifest.json  sizes, the tokenizer's fingerprint, bytes of text
+    SEAL.json      size and SHA-256 of each of these
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from duologue.conversation import Conversation
 from duologue.data.formats import PlainText, Row
 from duologue.durable_files import new_folder
 from duologue.errors import DataError, RunFolderError
+from duologue.sealed_folder import SEAL, require_whole, seal
 from duologue.tokenizer.encode_conversation import NO_LOSS, encode_conversations
 from duologue.tokenizer.tokenizer import Tokenizer
 
@@ -57,8 +59,18 @@ class Shards:
     offsets: npt.NDArray[np.int64]
 
     @classmethod
-    def open(cls, folder: Path) -> Shards:
-        """The shards of a folder that write_shards has finished."""
+    def open(cls, folder: Path, *, is_checked: bool = False) -> Shards:
+        """The shards of a folder that write_shards has finished.
+
+        Args:
+            is_checked: whether its files have been compared with their hashes, so that it need not be done again.
+
+        Raises:
+            DataError: there are none.
+            RunFolderError: a file is damaged or gone.
+        """
+        if not is_checked and folder.is_dir():
+            require_whole(folder / SEAL)
         try:
             manifest = Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -91,7 +103,7 @@ def write_shards(
     except OSError as error:
         reason = error.strerror or error
         raise RunFolderError(f"{folder}: cannot be written: {reason}; free space and start again") from None
-    return Shards.open(folder)
+    return Shards.open(folder, is_checked=True)
 
 
 def _write(
@@ -119,6 +131,7 @@ def _write(
     np.save(partial / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     manifest = Manifest(len(lengths), sum(lengths), num_learned, num_bytes, dtype, fingerprint)
     (partial / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+    seal(partial)
 
 
 def _tokenise(batch: list[Row], tokenizer: Tokenizer) -> Iterator[tuple[list[int], npt.NDArray[np.uint8]]]:

@@ -95,7 +95,7 @@ class Pipeline:
     @cached_property
     def rows(self) -> TokenizedRows:
         """What the stages learn from."""
-        return TokenizedRows(self.recipe, self.run, self.display, self.init)
+        return TokenizedRows(self.recipe, self.run, self.display, self.init, checks=self.world.is_first)
 
     @property
     def corpus(self) -> Corpus:

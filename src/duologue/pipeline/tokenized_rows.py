@@ -35,12 +35,14 @@ class TokenizedRows:
 
     Attributes:
         init: a model folder whose tokenizer is taken over.
+        checks: whether this process compares what is kept with its hashes; of several, one does.
     """
 
     recipe: Recipe
     run: RunFolder
     display: Display
     init: Path | None = None
+    checks: bool = True
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -64,15 +66,18 @@ class TokenizedRows:
         """The tokenised rows of a stage."""
         tokenizer = self.tokenizer
         if self._prepared is not None:
-            return Shards.open(self._prepared.parent / "tokens" / split)
+            return Shards.open(self._prepared.parent / "tokens" / split, is_checked=not self.checks)
         if stage == "finetuning" and not self.corpus.paths:
             stage = "pretraining"  # the same rows; what carries no loss is left out when they are packed
         rows = self.corpus.pretraining_rows if stage == "pretraining" else self.corpus.finetuning_rows
         folder = self.run.data / f"{stage}-{split}"
         fingerprint = self._fingerprint(stage)
         manifest = read_json(folder / "manifest.json")
-        if manifest and manifest["tokenizer"] == fingerprint:
-            return Shards.open(folder)
+        if isinstance(manifest, dict) and manifest.get("tokenizer") == fingerprint:
+            try:
+                return Shards.open(folder, is_checked=not self.checks)
+            except RunFolderError as error:
+                self.display.note(f"{error}; the rows are tokenised anew")
         with self.display.counting(f"{stage} rows tokenised ({split})") as count:
             folder.parent.mkdir(parents=True, exist_ok=True)
             return write_shards(

@@ -15,15 +15,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from duologue.durable_files import (
-    Fingerprint,
-    fingerprint,
     make_folder,
     new_folder,
     remove_folder,
@@ -31,6 +29,7 @@ from duologue.durable_files import (
     write_file,
 )
 from duologue.errors import RunFolderError
+from duologue.sealed_folder import require_whole, write_seal
 from duologue.training.stored_tensors import SHARD, StoredTensors, write_parts
 from duologue.training.world import World
 from duologue.transformer.safetensors_chunks import safetensors_chunks
@@ -159,17 +158,10 @@ def _newest_whole(folder: Path, is_wanted: Callable[[int], bool]) -> tuple[str |
 
 
 def _verify(path: Path) -> None:
-    manifest = _read_manifest(path / MANIFEST)
-    for name, expected in manifest.items():
-        try:
-            found = fingerprint(path / name)
-        except OSError as error:
-            raise RunFolderError(f"{path / name}: is damaged: {error.strerror}") from None
-        if found != expected:
-            raise RunFolderError(f"{path / name}: is damaged: sha256 {found.sha256[:12]} after {found.size_bytes} "
-                                 f"bytes; expected {expected.sha256[:12]} after {expected.size_bytes}")  # fmt: skip
-    for other in sorted({file.name for file in path.iterdir()} - manifest.keys() - {MANIFEST}):
-        raise RunFolderError(f"{path / other}: is damaged: is no file of this checkpoint's")
+    parts = require_whole(path / MANIFEST) - {STATE}
+    is_known = parts == {MODEL, OPTIMIZER} or (bool(parts) and all(SHARD.fullmatch(name) for name in parts))
+    if not is_known or not (path / STATE).is_file():
+        raise RunFolderError(f"{path / MANIFEST}: is damaged: is not as it was written")
 
 
 def _read(path: Path) -> StoredCheckpoint:
@@ -191,25 +183,5 @@ def _write(target: Path, checkpoint: Checkpoint, world: World) -> None:
             written = {name: write_file(partial / name, safetensors_chunks(part)) for name, part in parts.items()}
         else:
             written = write_parts(Path(world.first(str(partial))), checkpoint.tensors, world)
-        written[STATE] = write_file(partial / STATE, [_as_json(checkpoint.state)])
-        write_file(partial / MANIFEST, [_as_json({name: asdict(found) for name, found in written.items()})])
-
-
-def _read_manifest(path: Path) -> dict[str, Fingerprint]:
-    try:
-        data = path.read_bytes()
-        fields = json.loads(data)
-        manifest = {name: Fingerprint(**found) for name, found in fields.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no list of files"
-        raise RunFolderError(f"{path}: is damaged: {reason}") from None
-    # Nothing else vouches for the manifest: it has to be what was written to the last blank.
-    parts = manifest.keys() - {STATE}
-    is_known = parts == {MODEL, OPTIMIZER} or (bool(parts) and all(SHARD.fullmatch(name) for name in parts))
-    if data != _as_json(fields) or STATE not in manifest or not is_known:
-        raise RunFolderError(f"{path}: is damaged: is not as it was written")
-    return manifest
-
-
-def _as_json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
+        written[STATE] = write_file(partial / STATE, [(json.dumps(checkpoint.state, indent=2) + "\n").encode()])
+        write_seal(partial / MANIFEST, written)

@@ -19,6 +19,7 @@ from duologue.data.prepare.workspace import Workspace, write_json
 from duologue.data.shards import MANIFEST, Manifest, Shards, write_shards
 from duologue.data.validation import is_validation
 from duologue.durable_files import new_folder
+from duologue.sealed_folder import seal
 from duologue.tokenizer.tokenizer import Tokenizer
 
 SPLITS = tuple(split.value for split in Split)
@@ -102,6 +103,7 @@ def _join(shards: Sequence[Shards], parts: Sequence[Path], folder: Path) -> None
             for name in ("num_documents", "num_tokens", "num_learned", "num_bytes")}  # fmt: skip
     manifest = Manifest(**sums, dtype=manifests[0].dtype, tokenizer=manifests[0].tokenizer)
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+    seal(folder)
 
 
 def _append(path: Path, whole: IO[bytes]) -> None:
