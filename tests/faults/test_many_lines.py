@@ -13,7 +13,7 @@ import pytest
 
 from duologue.conversation import Conversation
 
-NUM_BLOCKS, BLOCK_LINES, NUM_BROKEN = 100, 100_000, 900
+NUM_BLOCKS, BLOCK_LINES, NUM_BROKEN = 100, 100_000, 600
 MOST_BYTES = 300 * 2**20
 BREAKERS: tuple[Callable[[bytes], bytes], ...] = (
     lambda line: line[: len(line) // 2],
