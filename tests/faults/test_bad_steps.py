@@ -157,3 +157,43 @@ def bursts(rng: random.Random) -> dict[int, float]:
         first, factor = rng.randrange(25, LONG - 2 * LAST_STEPS), rng.choice([math.nan, math.inf, 10.0, 1e4])
         at |= dict.fromkeys(range(first, first + rng.randint(1, 3)), factor)
     return at
+
+
+def spoil_at_full_rate(trainer: Trainer, steps: tuple[int, ...]) -> Trainer:
+    """Steps that fail each time they are taken, until the run has gone back with lower rates."""
+    real = trainer.gradient.backward
+
+    def backward(batch):
+        is_bad = trainer.state.step in steps and trainer.state.guard.rate_scale == 1.0
+        return real(batch) * (math.nan if is_bad else 1.0)
+
+    trainer.gradient.backward = backward
+    return trainer
+
+
+@pytest.mark.parametrize("save_every_s", [0, 1000])
+@pytest.mark.parametrize("stopped_after", [19, 24, 25, 26, 21, 33])
+def test_a_run_that_went_back_is_the_same_killed_or_not(
+    build: Callable[..., Trainer], tmp_path: Path, stopped_after: int, save_every_s: float
+) -> None:
+    """Where it goes back to does not depend on when it was saved, or killed: before, amid the bad steps, or after."""
+    changes = {"steps": STEPS, "anchor_every": 20, "save_every_s": save_every_s}
+    bad = (25, 26, 27)
+    whole = spoil_at_full_rate(build(tmp_path / "whole", **changes | {"save_every_s": 1000}), bad)
+    weights = {name: tensor.clone() for name, tensor in whole.run().state_dict().items()}
+    assert whole.state.guard.rate_scale == 0.5
+    seen: list[int] = []
+
+    def stop(metrics: StepMetrics, seconds_left: float | None) -> None:
+        seen.append(metrics.step)
+        if seen.count(stopped_after) == (2 if 20 < stopped_after < 25 else 1):  # 21 and 24: the second time
+            raise StopError
+
+    with pytest.raises(StopError):
+        spoil_at_full_rate(build(tmp_path / "cut", Hooks(on_step=stop), **changes), bad).run()
+    resumed = spoil_at_full_rate(build(tmp_path / "cut", **changes), bad).run()
+    for name, tensor in resumed.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+    lines = [[(line["step"], line["loss"]) for line in read_metrics(tmp_path / name / "metrics.jsonl")]
+             for name in ("whole", "cut")]  # fmt: skip
+    assert lines[0] == lines[1]
