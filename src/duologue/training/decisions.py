@@ -105,12 +105,14 @@ class DecisionFile:
 
     Attributes:
         now: those in force.
+        is_kept: whether they were there before this start.
     """
 
     path: Path
     identity: Mapping[str, Any]
     world: World
     now: Decisions
+    is_kept: bool
 
     @classmethod
     def open(
@@ -124,7 +126,8 @@ class DecisionFile:
         written = _kept(path, identity)
         kept = written or (Decisions.from_dict(saved) if saved else None)
         now = kept.adapted(first) if kept else first
-        file = cls(path, identity, world, Decisions.from_dict(world.first(asdict(now))))
+        agreed = Decisions.from_dict(world.first(asdict(now)))
+        file = cls(path, identity, world, agreed, is_kept=world.first(kept is not None))
         if file.now != written:
             file._write()
         return file

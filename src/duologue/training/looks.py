@@ -24,9 +24,18 @@ class Looks:
     """When a stage looks at its validation rows, and what it sees."""
 
     def __init__(
-        self, stage: Stage, spread: Spread, compiler: Compiler, decided: DecisionFile, world: World, *, elapsed_s: float
+        self,
+        stage: Stage,
+        spread: Spread,
+        compiler: Compiler,
+        decided: DecisionFile,
+        world: World,
+        *,
+        elapsed_s: float,
+        judged: int,
     ) -> None:
-        """Counts the stage's time from ``elapsed_s`` on."""
+        """Counts the stage's time from ``elapsed_s`` on; of the first ``judged`` steps the clock has no more to say."""
+        self._judged = judged
         self._stage, self._spread, self._compiler = stage, spread, compiler
         self._decided, self._world, self._looked_until_s = decided, world, elapsed_s
 
@@ -64,7 +73,7 @@ class Looks:
     def _is_due_by_clock(self, step: int, elapsed_s: float) -> bool:
         share_s = self._stage.config.minutes * 60 / LOOKS_PER_STAGE
         before_s, self._looked_until_s = self._looked_until_s, elapsed_s
-        if self._decided.now.is_look_known(step):
+        if step <= self._judged or self._decided.now.is_look_known(step):
             return step in self._decided.now.looks
         has_passed = int(elapsed_s / share_s) > int(before_s / share_s)
         if has_passed:

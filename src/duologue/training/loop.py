@@ -75,7 +75,11 @@ class Trainer:
         )
         self._saved_step, self._events = self.state.step if saved else None, list[str]()
         self._resumed_at = self._saved_at = time.monotonic()
-        self.looks = Looks(stage, self.spread, self.compiler, self.decided, world, elapsed_s=self.elapsed_s)
+        # The clock has had its say about steps that a killed run had taken, also where it left things as they were.
+        self._steps_judged = world.first(self.metrics.steps_seen) if self.decided.is_kept else 0
+        self.looks = Looks(
+            stage, self.spread, self.compiler, self.decided, world, elapsed_s=self.elapsed_s, judged=self._steps_judged
+        )
 
     def run(self) -> Transformer:
         """Trains to the end of the schedule; returns the model in float32, the best one where patience asks for it.
@@ -243,7 +247,7 @@ class Trainer:
         state, known = self.state, self.decided.now
         if end := known.end_at(state.step):
             state.schedule.cooldown_start, state.schedule.total_steps = end.cooldown_start, end.total_steps
-        if end or known.is_end_known(state.step):
+        if end or known.is_end_known(state.step) or state.step < self._steps_judged:
             return
         end = self._end_by_clock()
         if end:

@@ -43,6 +43,8 @@ class MetricsFile:
     def __init__(self, path: Path, *, first_step: int, is_writer: bool = True) -> None:
         """Opens the file and keeps the lines before ``first_step``; of several processes one is the writer."""
         self._path, self._is_writer = path, is_writer
+        # How far a run has come that was killed: further than its checkpoint.
+        self.steps_seen = max((int(line["step"]) + 1 for line in read_metrics(path)), default=0) if is_writer else 0
         self.rewind(first_step)
 
     def rewind(self, step: int) -> None:
