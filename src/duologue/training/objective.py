@@ -8,7 +8,6 @@ Source: Wijmans et al. 2024, arXiv:2411.09009 (the loss without the logits), her
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,14 +21,6 @@ from duologue.transformer.model import Transformer
 
 # How the hidden states of a packed batch are made: (model, input_ids, position_ids, document_ids) -> [B, T, M]
 Forward = Callable[[Transformer, Tensor, Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class LossSum:
-    """A loss that is summed over places, and how many there were; divided once, by the number in the whole step."""
-
-    total: Tensor
-    num_tokens: int
 
 
 class PackedLoss(nn.Module):
@@ -57,14 +48,6 @@ class PackedLoss(nn.Module):
             hidden_NM, weight_VM = hidden_NM.detach(), weight_VM.detach()
         kept = (labels_N != NO_LOSS).nonzero().squeeze(1)
         return ChunkedCrossEntropy.apply(hidden_NM[kept], weight_VM, labels_N[kept])
-
-
-def next_token_loss(
-    forward: Forward, model: Transformer, batch: Batch, device: torch.device | str, *, learns: bool = True
-) -> LossSum:
-    """Cross-entropy of the labels of a packed batch, in nats, summed; without gradients unless it ``learns``."""
-    total = PackedLoss(model)(forward, *tensors_of(batch, device), learns=learns)
-    return LossSum(total, batch.num_labels)
 
 
 def tensors_of(batch: Batch, device: torch.device | str) -> list[Tensor]:

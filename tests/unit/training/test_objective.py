@@ -17,7 +17,7 @@ from duologue.tokenizer.encode_conversation import NO_LOSS
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.compiled import eager_forward
 from duologue.training.config import CHUNK
-from duologue.training.objective import ChunkedCrossEntropy, next_token_loss
+from duologue.training.objective import ChunkedCrossEntropy, PackedLoss, tensors_of
 from duologue.transformer.model import Transformer
 
 
@@ -57,11 +57,11 @@ def test_packed_loss_equals_unpacked_loss(
         )
         loader = Loader(shards, plan, 0, only_learned, tokenizer.end_of_text_id)
         batch = loader.rows(range(plan.num_rows), num_rows=plan.num_rows)
-        packed = next_token_loss(eager_forward(), tiny_model, batch, "cpu")
-        alone = [next_token_loss(eager_forward(), tiny_model, batch, "cpu") for batch in one_by_one(loader)]
-        assert packed.num_tokens == sum(loss.num_tokens for loss in alone)
-        total = sum(loss.total for loss in alone)
-        torch.testing.assert_close(packed.total, total, rtol=1e-5, atol=0)
+        alone, loss = list(one_by_one(loader)), PackedLoss(tiny_model)
+        assert batch.num_labels == sum(one.num_labels for one in alone)
+        packed = loss(eager_forward(), *tensors_of(batch, "cpu"))
+        total = sum(loss(eager_forward(), *tensors_of(one, "cpu")) for one in alone)
+        torch.testing.assert_close(packed, total, rtol=1e-5, atol=0)
 
 
 def one_by_one(loader: Loader) -> list[Batch]:
@@ -83,4 +83,5 @@ def test_loss_without_learning_leaves_no_gradient(
     shards = write_shards(dialogues[:5], tokenizer, tmp_path / "shards", fingerprint="x")
     plan = plan_packing(shards, sequence_length=512, turn_id=1, only_learned=False, seed=0)
     batch = Loader(shards, plan, 0, False, 0).rows(range(plan.num_rows), num_rows=plan.num_rows)
-    assert not next_token_loss(eager_forward(), tiny_model, batch, "cpu", learns=False).total.requires_grad
+    loss = PackedLoss(tiny_model)(eager_forward(), *tensors_of(batch, "cpu"), learns=False)
+    assert not loss.requires_grad
