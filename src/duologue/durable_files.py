@@ -51,15 +51,8 @@ def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> Fingerprint:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Writes a file that appears whole; until then the one of that name stays."""
-    partial = _partial(path)
-    try:
-        write_file(partial, [data])
-        os.replace(partial, path)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(partial)
-        raise
-    sync(path.parent)
+    with new_file(path) as write:
+        write(data)
 
 
 def make_folder(path: Path) -> None:
@@ -82,7 +75,7 @@ def new_file(path: Path) -> Iterator[Callable[[bytes], None]]:
     Two processes that write the same file at once do not get into each other's way: the last one's stays.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         descriptor = os.open(partial, WRITING, 0o666)
         try:
