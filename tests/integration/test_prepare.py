@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -353,10 +354,24 @@ def test_training_takes_it(
     is_tokenised_again = Path("run/data").exists()
     assert is_tokenised_again == (way == "clean files")
     if way == "prepared":
-        saved = Path("run/model/tokenizer.json").read_bytes() if Path("run/model").exists() else b""
-        assert not saved or saved == (whole / "tokenizer/tokenizer.json").read_bytes()
+        assert Path("run/model/tokenizer.json").read_bytes() == (whole / "tokenizer/tokenizer.json").read_bytes()
         said = refused_pretrain(capsys, *words[:-2], "--data", *files)
         assert "files" in said
+
+
+def test_a_damaged_one_is_not_trained_on(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(whole, "corpus")
+    victim = Path("corpus/tokens/train/tokens.bin").absolute()
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    assert main(["pretrain", "tiny", "--data.prepared", "corpus", "--steps", "2", "--out", "run"]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(f"duologue pretrain: {victim}: is damaged: sha256 ")
+    assert said.endswith(f"; delete {tmp_path / 'corpus'} and prepare it anew")
 
 
 def refused_pretrain(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -66,7 +66,7 @@ class TokenizedRows:
         """The tokenised rows of a stage."""
         tokenizer = self.tokenizer
         if self._prepared is not None:
-            return Shards.open(self._prepared.parent / "tokens" / split, is_checked=not self.checks)
+            return self._prepared_shards(self._prepared.parent, split)
         if stage == "finetuning" and not self.corpus.paths:
             stage = "pretraining"  # the same rows; what carries no loss is left out when they are packed
         rows = self.corpus.pretraining_rows if stage == "pretraining" else self.corpus.finetuning_rows
@@ -90,6 +90,12 @@ class TokenizedRows:
             return self.shards(stage, Split.VALID)
         except DataError:
             return None
+
+    def _prepared_shards(self, corpus: Path, split: Split) -> Shards:
+        try:
+            return Shards.open(corpus / "tokens" / split, is_checked=not self.checks)
+        except RunFolderError as error:  # unlike this run's own rows they cannot be made again from here
+            raise RunFolderError(f"{error}; delete {corpus} and prepare it anew") from None
 
     @cached_property
     def _prepared(self) -> Path | None:

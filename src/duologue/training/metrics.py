@@ -44,19 +44,20 @@ class MetricsFile:
         """Opens the file and keeps the lines before ``first_step``; of several processes one is the writer."""
         self._path, self._is_writer = path, is_writer
         # How far a run has come that was killed: further than its checkpoint.
-        self.steps_seen = max((int(line["step"]) + 1 for line in read_metrics(path)), default=0) if is_writer else 0
-        self.rewind(first_step)
+        self.steps_seen = self.rewind(first_step)
 
-    def rewind(self, step: int) -> None:
-        """Drops the lines from ``step`` on."""
+    def rewind(self, step: int) -> int:
+        """Drops the lines from ``step`` on; gives how many steps there were lines of."""
         if not self._is_writer:
-            return
-        kept = [line for line in read_metrics(self._path) if line["step"] < step]
+            return 0
+        lines = list(read_metrics(self._path))
+        kept = [line for line in lines if line["step"] < step]
         try:
             make_folder(self._path.parent)
             replace_file(self._path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         except OSError as error:
             raise _not_written(self._path, error) from None
+        return max((int(line["step"]) + 1 for line in lines), default=0)
 
     def append(self, metrics: StepMetrics) -> None:
         """Adds one line."""
