@@ -1,79 +1,30 @@
-"""The verb ``bench``: how fast this machine replies."""
+"""The verb ``bench``: how fast this machine trains and replies."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from duologue.cli.model_arguments import add_model_arguments, load_engine
-from duologue.config import require
-from duologue.generation.speed import SHAPES, Load
+from duologue.cli import bench_generate, bench_train
 
-if TYPE_CHECKING:
-    from duologue.generation.engine import Engine
-
-HELP = """Measures how fast a model replies here: the first token, each further one, memory, and the machine's floor.
+HELP = """Measures this machine: how fast a model is trained, and how fast it replies.
 
 examples:
+  duologue bench train                                 a model of 10 M parameters with random weights
+  duologue bench train --shape 30m --rows 16 --length 512 --matrix-optimizer muon
   duologue bench generate                              a model of 30 M parameters with random weights
   duologue bench generate runs/quickstart --dtype bfloat16
   duologue bench generate --shape 110m --beams 1 4 --contexts 64 512 --json
 """
-CONTEXTS = (64, 512, 2048)
+WORDS = {"train": bench_train, "generate": bench_generate}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the second word ``generate``."""
-    words = parser.add_subparsers(dest="word", metavar="generate", required=True)
-    one = words.add_parser("generate", help="how fast replies are written", description=HELP.split("\n")[0])
-    add_model_arguments(one, is_optional=True)
-    shapes = f"without MODEL, the size of a model with random weights: {', '.join(SHAPES)} (default: 30m)"
-    one.add_argument("--shape", choices=tuple(SHAPES), metavar="NAME", help=shapes)
-    one.add_argument("--beams", type=int, nargs="+", default=[1, 4, 8], metavar="N", help="default: 1 4 8")
-    contexts = f"tokens of the prompt (default: those of {', '.join(map(str, CONTEXTS))} that the model can see)"
-    one.add_argument("--contexts", type=int, nargs="+", metavar="N", help=contexts)
-    one.add_argument("--new-tokens", type=int, default=64, metavar="N", help="tokens of each reply (default: 64)")
-    one.add_argument("--rounds", type=int, default=5, metavar="N", help="medians of so many (default: 5)")
-    one.add_argument("--threads", type=int, metavar="N", help="of torch (default: as torch chooses)")
+    """Adds the second word."""
+    words = parser.add_subparsers(dest="word", metavar="train|generate", required=True)
+    for name, word in WORDS.items():
+        word.add_arguments(words.add_parser(name, help=word.HELP, description=word.HELP))
 
 
 def run(arguments: argparse.Namespace) -> object:
     """Measures and shows; gives all figures as JSON."""
-    engine = open_engine(arguments)
-    from rich.console import Console
-
-    from duologue.generation.engine_speed import measure_engine
-    from duologue.generation.speed_report import render_speed
-
-    console, loads = Console(stderr=True, highlight=False), loads_of(arguments, engine.context_length)
-    with console.status("measuring") as status:
-        found = measure_engine(
-            engine, loads, num_new_tokens=arguments.new_tokens, num_rounds=arguments.rounds,
-            on_progress=lambda done, total: status.update(f"measuring: {done} of {total}"),
-        )  # fmt: skip
-    console.print(render_speed(found))
-    return found
-
-
-def open_engine(arguments: argparse.Namespace) -> Engine:
-    """The engine of the model that is named, or of one with random weights; with so many threads."""
-    require(not (arguments.model and arguments.shape), "--shape", arguments.shape, "none where a MODEL is given")
-    for name, least in (("rounds", 1), ("new_tokens", 2), ("threads", 1), ("beams", 1), ("contexts", 1)):
-        value = getattr(arguments, name)
-        smallest = min(value) if isinstance(value, list) else value
-        require(smallest is None or smallest >= least, f"--{name.replace('_', '-')}", value, f"{least} or more")
-    if arguments.threads:
-        import torch
-
-        torch.set_num_threads(arguments.threads)
-    if arguments.model:
-        return load_engine(arguments)
-    from duologue.generation.engine_speed import random_engine
-
-    return random_engine(arguments.shape or "30m", arguments.device, arguments.dtype)
-
-
-def loads_of(arguments: argparse.Namespace, context_length: int) -> list[Load]:
-    """What is asked for: all numbers of beams at each context."""
-    fitting = [context for context in CONTEXTS if context + arguments.new_tokens <= context_length]
-    return [Load(beams, context) for context in arguments.contexts or fitting for beams in arguments.beams]
+    return WORDS[arguments.word].run(arguments)

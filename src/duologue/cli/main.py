@@ -47,7 +47,7 @@ VERBS = {
     "models": Verb("duologue.cli.models", ELSEWHERE, "list the models that are here"),
     "export": Verb("duologue.cli.export", ELSEWHERE, "take a model to other engines, and prove that it is the same"),
     "plan": Verb("duologue.cli.plan", MACHINE, "what a run would need, on this machine or on many GPUs"),
-    "bench": Verb("duologue.cli.bench", MACHINE, "measure how fast a model replies here"),
+    "bench": Verb("duologue.cli.bench", MACHINE, "measure how fast models train and reply here"),
 }
 
 EXAMPLES = """\

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from duologue.errors import BusyError, HubError
 from duologue.folder_lock import locked
 from duologue.hub.names import folder_name, kept_name
+from duologue.user_folder import home
 
 RECORD = "pulled.json"
 
@@ -35,16 +34,6 @@ class PulledModel:
     revision: str
     sha256: str
     files: dict[str, str]
-
-
-def home() -> Path:
-    """The user's own folder for duologue: ``$DUOLOGUE_HOME``, else the place that the system has for caches."""
-    if given := os.environ.get("DUOLOGUE_HOME"):
-        return Path(given).expanduser()
-    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
-        return Path(local) / "duologue"
-    caches = os.environ.get("XDG_CACHE_HOME")
-    return (Path(caches) if caches else Path.home() / ".cache") / "duologue"
 
 
 def models_folder() -> Path:

@@ -10,6 +10,7 @@ from duologue.errors import ConfigError
 from duologue.runtime import Machine
 from duologue.training.config import StageConfig
 from duologue.training.cost import GIB, MemoryEstimate, estimate_memory, memory_bytes, shared_memory
+from duologue.training.native_kernels import attention_name, is_native_here
 from duologue.training.spread import way_of
 from duologue.training.world import World
 from duologue.transformer.lora import add_lora
@@ -41,8 +42,10 @@ class Setup:
         """What it holds in memory."""
         config = self.config
         dtype = machine.best_dtype if config.dtype == "auto" else config.dtype
+        is_native = is_native_here(config, dtype, machine.device, self.model.config.head_dim)
+        attention = attention_name(is_native=is_native, is_compiled=self.is_compiled)
         shape = {"num_rows": config.rows_at_once, "sequence_length": config.sequence_length}
-        needed = estimate_memory(self.model, dtype=dtype, **shape, is_compiled=self.is_compiled)
+        needed = estimate_memory(self.model, dtype=dtype, **shape, attention=attention)
         return shared_memory(needed, way_of(self.model, self.world, config.parallel), self.world.size)
 
     def limit(self, machine: Machine) -> int:

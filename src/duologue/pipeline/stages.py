@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,7 @@ from duologue.runtime import Machine, best_device, keep_freed_memory, measure_ma
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
 from duologue.training.cost import MemoryEstimate
+from duologue.training.counted_start import count_pairs, counted_start
 from duologue.training.identity import difference
 from duologue.training.loop import Trainer
 from duologue.training.metrics import plot_loss
@@ -50,6 +51,7 @@ from duologue.transformer.weights import load_transformer, read_config, weight_f
 
 STAGES: tuple[StageName, ...] = ("pretraining", "finetuning")
 FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
+MAX_COUNTED_VOCAB = 32_768  # the table of its pairs takes 4 GiB
 LONGEST_ROW = 1024  # unless the recipe asks for more: attention costs the square of it
 # What may differ when a checkpoint is continued, since no weight depends on it.
 FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints", "micro_batch_tokens")
@@ -210,7 +212,19 @@ class Pipeline:
         if packing.num_dropped:
             too_long = f"longer than {packing.sequence_length} tokens with their question"
             self.display.note(f"{packing.num_dropped:,} replies are {too_long} and left out")
-        return Stage(name, config, loader, validation, self.run.stage(name), self.machine, started, identity)
+        folder, prepare = self.run.stage(name), self._first_weights(config, shards)
+        return Stage(name, config, loader, validation, folder, self.machine, started, identity, prepare)
+
+    def _first_weights(self, config: StageConfig, shards: Shards) -> Callable[[Transformer, torch.dtype], None] | None:
+        if config.start == "random":
+            return None
+
+        def prepare(model: Transformer, dtype: torch.dtype) -> None:
+            with self.display.counting("steps of a table of pairs fitted to what was counted") as count:
+                pairs = count_pairs(shards, model.vocab_size)
+                counted_start(model, pairs, seed=config.seed, dtype=dtype, on_step=count)
+
+        return prepare
 
     def _loader(self, name: StageName, config: StageConfig, packing: PackingPlan, shards: Shards) -> Loader:
         only_learned, pad = name == "finetuning", self.tokenizer.end_of_text_id
@@ -240,6 +254,8 @@ class Pipeline:
         if length > context:
             raise ConfigError(f"{name}.sequence_length: is {length}; the model's context is {context}: raise "
                               "transformer.max_position_embeddings")  # fmt: skip
+        if config.start == "counts":
+            self._require_countable(name, start)
         lora = self._lora(name)
         rate = lora.learning_rate if lora.rank else config.learning_rate
         config = replace(config, sequence_length=length, learning_rate=rate)
@@ -248,6 +264,17 @@ class Pipeline:
             expected = f"one for each of {self.world.size} processes: {self.world.size * length}"
             raise ConfigError(f"{name}.batch_tokens: {found}; expected {expected}")
         return config
+
+    def _require_countable(self, name: StageName, start: Path | None) -> None:
+        """Counts are a start for a fresh model with a head of its own, and a table of all pairs has to fit."""
+        where = f"{name}.start: is 'counts'"
+        if start is not None:
+            raise ConfigError(f"{where}, which is for a fresh model, not for one that knows something; take 'random'")
+        if self.recipe.transformer.tie_word_embeddings:
+            raise ConfigError(f"{where}, which needs transformer.tie_word_embeddings = false: the head is fitted apart")
+        if self.tokenizer.vocab_size > MAX_COUNTED_VOCAB:
+            found = f"a vocabulary of {self.tokenizer.vocab_size:,} tokens has too many pairs"
+            raise ConfigError(f"{where}, and {found}; expected at most {MAX_COUNTED_VOCAB:,}, or 'random'")
 
     def _first_model(self, start: Path | None) -> Transformer:
         if start is not None:

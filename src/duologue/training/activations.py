@@ -5,14 +5,23 @@ Shapes: M model width, H query heads, D head width, K key-value heads, F feed-fo
 
 from __future__ import annotations
 
+from typing import Literal
+
 from duologue.training.config import CHUNK
 from duologue.transformer.config import TransformerConfig
 
+# How packed rows attend: by PyTorch's kernel under a mask, as two matrix products, or in blocks by C++.
+AttentionName = Literal["masked", "products", "blocked"]
 MASTER = 4  # bytes of a float32 number, in which masters, optimiser state and norms are kept
 
 
 def layer_bytes(
-    config: TransformerConfig, size: int, sequence_length: int, *, is_compiled: bool, norms_learn: bool = True
+    config: TransformerConfig,
+    size: int,
+    sequence_length: int,
+    *,
+    attention: AttentionName,
+    norms_learn: bool = True,
 ) -> int:
     """Kept for one place of one layer: inputs of norms in float32, and of what multiplies in the compute format.
 
@@ -25,13 +34,13 @@ def layer_bytes(
     norms = 2 * config.hidden_size * (MASTER + size + scaled)
     if config.qk_norm:
         norms += (queries + keys) * (MASTER + scaled)
-    attention = 4 * queries * size
     narrowed = size if size < MASTER else 0  # a copy in the compute format of what is float32
-    if is_compiled:  # document_attention keeps the weights between all places
-        attention += config.num_attention_heads * sequence_length * (MASTER + narrowed)
-    else:  # masked_attention keeps its mask
-        attention += sequence_length * narrowed
-    return norms + attention + 4 * config.intermediate_size * size
+    kept = {
+        "masked": 4 * queries * size + sequence_length * narrowed,  # its mask
+        "products": 4 * queries * size + config.num_attention_heads * sequence_length * (MASTER + narrowed),  # weights
+        "blocked": 2 * (queries + keys) * size + config.num_attention_heads * MASTER,  # the sum of a query's weights
+    }
+    return norms + kept[attention] + 4 * config.intermediate_size * size
 
 
 def head_bytes(config: TransformerConfig, size: int, places: int, vocab_size: int, *, learns: bool = True) -> int:

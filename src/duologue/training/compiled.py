@@ -8,9 +8,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from duologue.training.activations import AttentionName
+from duologue.training.native_kernels import attention_name
 from duologue.training.objective import Forward, packed_forward
 from duologue.training.out_of_memory import is_out_of_memory
 from duologue.transformer.attention import AttendIn, document_attention, document_mask, masked_attention
+from duologue.transformer.blocked_attention import blocked_attention
 from duologue.transformer.model import Transformer
 
 T = TypeVar("T")
@@ -27,13 +30,15 @@ class Compiler:
         model: Transformer,
         *,
         is_wanted: bool,
+        is_native: bool,
         on_note: Callable[[str], None],
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         """Nothing is compiled before the first call."""
         self._model, self._on_note, self._is_stopping = model, on_note, is_stopping
         self.is_compiled, self.is_proven = is_wanted, not is_wanted
-        self._forward = packed_forward(document_attention) if is_wanted else eager_forward()
+        self._plain = forward_of(attention_name(is_native=is_native, is_compiled=False))
+        self._forward = forward_of(attention_name(is_native=is_native, is_compiled=is_wanted))
         if is_wanted:
             for block in model.model.layers:
                 block.compile(dynamic=False)
@@ -52,7 +57,7 @@ class Compiler:
             self._on_note(f"torch.compile does not work here ({type(error).__name__}); training without it")
             on_retry()
             self.release()
-            self._forward, self.is_compiled = eager_forward(), False
+            self._forward, self.is_compiled = self._plain, False
             result = use(self._forward)
         self.is_proven = True
         return result
@@ -63,9 +68,9 @@ class Compiler:
             block._compiled_call_impl = None
 
 
-def eager_forward() -> Forward:
-    """The forward of packed rows, without a compiler."""
-    return packed_forward(_masked)
+def forward_of(attention: AttentionName) -> Forward:
+    """The forward of packed rows by the attention of that name."""
+    return packed_forward({"masked": _masked, "products": document_attention, "blocked": blocked_attention}[attention])
 
 
 def _masked(document_ids_BT: Tensor) -> AttendIn:

@@ -24,14 +24,17 @@ class StageConfig:
     micro_batch_tokens: Annotated[int, "tokens that go through the model at once; 0 = the whole batch"] = 0
     learning_rate: Annotated[float, "peak rate for the blocks' matrices (Muon); LoRA has its own"] = 0.01
     embedding_learning_rate: Annotated[float, "peak rate for embeddings and norms (AdamW)"] = 0.005
+    head_learning_rate: Annotated[float, "peak rate of an untied output head (AdamW); 0 = the embeddings'"] = 0.0
     weight_decay: Annotated[float, "decay of the matrices"] = 0.05
     warmup_steps: Annotated[int, "steps in which the rate rises from zero"] = 20
     cooldown: Annotated[float, "share of the stage in which the rate falls to zero at the end"] = 0.4
     matrix_optimizer: Annotated[Literal["muon", "adamw"], "moves the blocks' matrices; adamw wants low rates"] = "muon"
     max_gradient_norm: Annotated[float, "longer gradients are cut to this length"] = 1.0
+    start: Annotated[Literal["random", "counts"], "first weights; counts = of which token follows which"] = "random"
     seed: Annotated[int, "order of the data and first weights"] = 0
     dtype: Annotated[Literal["auto", "float32", "bfloat16"], "number format; auto = what multiplies faster"] = "auto"
     compile: Annotated[Literal["auto", "on", "off"], "torch.compile; auto = where the stage is long enough"] = "auto"
+    native: Annotated[Literal["auto", "off"], "C++ kernels of our own where the processor suits; off = torch"] = "auto"
     threads: Annotated[int, "torch's threads; 0 = as many as it takes here, kept to the run's end"] = 0
     evaluate_every: Annotated[int, "steps between looks at the validation data; 0 = ten times a stage"] = 0
     patience: Annotated[int, "looks without a better validation loss before the stage stops; 0 = never"] = 0
@@ -43,7 +46,7 @@ class StageConfig:
     def __post_init__(self) -> None:
         at_least = {"minutes": 0, "steps": 0, "epochs": 0, "sequence_length": 0, "micro_batch_tokens": 0,
                     "weight_decay": 0, "warmup_steps": 0, "evaluate_every": 0, "patience": 0, "threads": 0,
-                    "save_every_s": 0, "seed": 0}  # fmt: skip
+                    "save_every_s": 0, "seed": 0, "head_learning_rate": 0}  # fmt: skip
         for name, low in at_least.items():
             require(getattr(self, name) >= low, name, getattr(self, name), f"at least {low}")
         for name in ("batch_tokens", "learning_rate", "embedding_learning_rate", "max_gradient_norm"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from duologue.runtime import DtypeName, Machine
-from duologue.training.activations import MASTER, head_bytes, layer_bytes
+from duologue.training.activations import MASTER, AttentionName, head_bytes, layer_bytes
 from duologue.training.optim import is_for_muon
 from duologue.training.spread import Way
 from duologue.transformer.model import Transformer
@@ -46,7 +46,7 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    model: Transformer, *, dtype: DtypeName, num_rows: int, sequence_length: int, is_compiled: bool
+    model: Transformer, *, dtype: DtypeName, num_rows: int, sequence_length: int, attention: AttentionName
 ) -> MemoryEstimate:
     """Memory for training a model, which may be on the meta device, with so many rows at once."""
     size = getattr(torch, dtype).itemsize
@@ -58,11 +58,11 @@ def estimate_memory(
     optimizer = sum(MASTER * weight.numel() * (1 if is_for_muon(name, weight) else 2)
                     for name, weight in trained.items())  # fmt: skip
     places = num_rows * sequence_length
-    a_layer = places * _layer_bytes(model, size, sequence_length, is_compiled)
+    a_layer = places * _layer_bytes(model, size, sequence_length, attention)
     layers = model.config.num_hidden_layers + 1  # one more for what flows back through a layer
     learns = model.output_weight.requires_grad
     kept = layers * a_layer + head_bytes(model.config, size, places, model.vocab_size, learns=learns)
-    if not is_compiled:
+    if attention == "masked":
         kept = round(HOLES * (kept + places * sequence_length * MASTER))  # the mask, the same in all layers
     return MemoryEstimate(weights, gradients, optimizer, kept)
 
@@ -95,7 +95,7 @@ def flops_per_token(model: Transformer, *, sequence_length: int) -> int:
     return all_trained - 2 * frozen + 6 * factors
 
 
-def _layer_bytes(model: Transformer, size: int, sequence_length: int, is_compiled: bool) -> int:
+def _layer_bytes(model: Transformer, size: int, sequence_length: int, attention: AttentionName) -> int:
     """Kept for one place of one layer."""
     learn = model.model.norm.weight.requires_grad
-    return layer_bytes(model.config, size, sequence_length, is_compiled=is_compiled, norms_learn=learn)
+    return layer_bytes(model.config, size, sequence_length, attention=attention, norms_learn=learn)

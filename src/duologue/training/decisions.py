@@ -20,6 +20,7 @@ from duologue.durable_files import make_folder, replace_file
 from duologue.errors import RunFolderError
 from duologue.runtime import DtypeName, Machine
 from duologue.training.config import StageConfig
+from duologue.training.native_kernels import is_native_here
 from duologue.training.world import World
 
 
@@ -36,6 +37,7 @@ class Decisions:
     """How a stage computes.
 
     Attributes:
+        is_native: attention and loss by kernels of our own.
         num_threads: torch's on the processor; sums are added up in another order with another number of them.
         num_processes: likewise.
         rows_asked: rows that the settings want to go through the model at once in a process.
@@ -46,6 +48,7 @@ class Decisions:
 
     dtype: DtypeName
     is_compiled: bool
+    is_native: bool
     num_threads: int
     num_processes: int
     rows_asked: int
@@ -54,12 +57,15 @@ class Decisions:
     looks: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, config: StageConfig, machine: Machine, world: World, *, total_steps: int) -> Decisions:
+    def of(
+        cls, config: StageConfig, machine: Machine, world: World, *, total_steps: int, head_dim: int
+    ) -> Decisions:
         """Those of a stage that begins."""
         dtype = machine.best_dtype if config.dtype == "auto" else config.dtype
         num_threads = config.threads or torch.get_num_threads()
         rows, is_compiled = config.rows_at_once, config.is_worth_compiling(total_steps)
-        return cls(dtype, is_compiled, num_threads, world.size, rows_asked=rows, rows_at_once=rows)
+        is_native = is_native_here(config, dtype, machine.device, head_dim)
+        return cls(dtype, is_compiled, is_native, num_threads, world.size, rows_asked=rows, rows_at_once=rows)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Decisions:
@@ -69,7 +75,7 @@ class Decisions:
 
     def adapted(self, now: Decisions) -> Decisions:
         """The same for a start as it would be decided ``now``: with other processes, threads are shared out anew."""
-        adapted = self
+        adapted = replace(self, is_native=self.is_native and now.is_native)
         if self.num_processes != now.num_processes:
             adapted = replace(adapted, num_processes=now.num_processes, num_threads=now.num_threads)
         if self.rows_asked != now.rows_asked:

@@ -59,11 +59,16 @@ class Trainer:
         self.compiler = Compiler(
             model,
             is_wanted=self.decided.now.is_compiled,
+            is_native=self.decided.now.is_native,
             on_note=hooks.on_note,
             is_stopping=lambda: self.interruption.is_asked,
         )
+        if saved is None and stage.prepare:
+            with self.decided.now.in_force():
+                stage.prepare(model, getattr(torch, self.decided.now.dtype))
         dtype, way = getattr(torch, self.decided.now.dtype), way_of(model, world, self.config.parallel)
-        self.spread = spread(model, world, dtype=dtype, way=way, device=stage.machine.device)
+        is_native, device = self.decided.now.is_native, stage.machine.device
+        self.spread = spread(model, world, dtype=dtype, way=way, device=device, is_native=is_native)
         self.masters = self.spread.masters
         self.optimizers = Optimizers(self.masters.named, self.config, is_divided=way is Way.DDP)
         if saved:
@@ -287,7 +292,8 @@ class Trainer:
 
     def _decide(self, saved: Checkpoint | None) -> DecisionFile:
         total_steps = self.state.schedule.total_steps or 0
-        first = Decisions.of(self.config, self.stage.machine, self.world, total_steps=total_steps)
+        shape = {"total_steps": total_steps, "head_dim": self.model.config.head_dim}
+        first = Decisions.of(self.config, self.stage.machine, self.world, **shape)
         path, identity = self.stage.folder / "decisions.json", self.stage.identity
         before = saved.state["decisions"] if saved else None
         return DecisionFile.open(path, identity, self.world, first=first, saved=before)

@@ -32,20 +32,22 @@ class Optimizers:
     def __init__(
         self, parameters: Mapping[str, nn.Parameter], config: StageConfig, *, is_divided: bool = False
     ) -> None:
-        """Splits the parameters: factors of LoRA, matrices inside blocks, and all others.
+        """Splits the parameters: factors of LoRA, matrices inside blocks, an untied head, and all others.
 
         Args:
             is_divided: every process holds all parameters, works out the update of some, and hands it to the others.
         """
         factors = {name: weight for name, weight in parameters.items() if is_factor(name)}
         matrices = {name: weight for name, weight in parameters.items() if is_for_muon(name, weight)}
-        others = {name: weight for name, weight in parameters.items() if name not in factors | matrices}
+        head = {name: weight for name, weight in parameters.items() if name == "lm_head.weight"}
+        others = {name: weight for name, weight in parameters.items() if name not in factors | matrices | head}
         rate, decay = config.learning_rate, config.weight_decay
         adamw = partial(AdamW, betas=(0.9, 0.95), fused=True)
         muon = partial(Muon, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
         kinds: tuple[tuple[Make, dict[str, nn.Parameter]], ...] = (
             (muon if config.matrix_optimizer == "muon" else partial(adamw, lr=rate, weight_decay=decay), matrices),
             (partial(adamw, lr=config.embedding_learning_rate, weight_decay=0.0), others),
+            (partial(adamw, lr=config.head_learning_rate or config.embedding_learning_rate, weight_decay=0.0), head),
             (partial(adamw, lr=rate, weight_decay=decay), factors),
         )
         divide = _divided if is_divided else lambda make: make

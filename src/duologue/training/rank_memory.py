@@ -117,7 +117,7 @@ def activation_bytes(model: Model, num_rows: int, keeping: Keeping) -> int:
     config, size = model.config, model.number_bytes
     length = config.max_position_embeddings
     places = num_rows * length
-    a_layer = places * layer_bytes(config, size, length, is_compiled=keeping != "eager")
+    a_layer = places * layer_bytes(config, size, length, attention="masked" if keeping == "eager" else "products")
     head = head_bytes(config, size, places, model.vocab_size)
     if keeping == "recomputed":
         return config.num_hidden_layers * places * config.hidden_size * size + 2 * a_layer + head

@@ -73,9 +73,9 @@ def way_of(model: Transformer, world: World, wanted: WayName) -> Way:
     return Way(wanted)
 
 
-def spread(model: Transformer, world: World, *, dtype: torch.dtype, way: Way, device: str) -> Spread:
+def spread(model: Transformer, world: World, *, dtype: torch.dtype, way: Way, device: str, is_native: bool) -> Spread:
     """Puts a model into this process's share of it; all processes hand in the same one."""
-    loss = PackedLoss(model)
+    loss = PackedLoss(model, is_native=is_native)
     if way is Way.FSDP:
         whole = _without_numbers(model)
         _cut_up(loss, world, dtype, device)

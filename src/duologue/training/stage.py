@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from duologue.data.loader import Loader
 from duologue.runtime import Machine
 from duologue.training.config import StageConfig
@@ -21,6 +23,7 @@ class Stage:
     Attributes:
         started: time.monotonic() when the stage began, from which ``minutes`` count.
         identity: what must be the same for a checkpoint to be continued.
+        prepare: gives a model its first weights, by a number format to compute in; None where it has them.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Stage:
     machine: Machine
     started: float
     identity: dict[str, Any]
+    prepare: Callable[[Transformer, torch.dtype], None] | None = None
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""``bench generate`` as it is called."""
+"""``bench`` as it is called."""
 
 import json
 from pathlib import Path
@@ -52,3 +52,21 @@ def test_wrong_use_is_one_line(words: list[str], message: str, capsys: pytest.Ca
     assert message in said.err
     assert len(said.err.strip().splitlines()) == 1
     assert said.out == ""
+
+
+def test_training_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--shape", "tiny", "--rows", "4", "--length", "32", "--rows-at-once", "2", "--steps", "2"]
+    plain = ["--compile", "off", "--dtype", "float32", "--threads", "1"]
+    assert main(["bench", "train", *size, *plain, "--json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert found["tokens_per_s"] == pytest.approx(4 * 32 / found["step_s"])
+    assert found["is_compiled"] is False
+    assert found["is_native"] is False
+    assert "tokens/s" in said.err
+
+
+@pytest.mark.parametrize("name", ["rows", "length", "steps", "threads", "rows-at-once"])
+def test_training_on_nothing_is_wrong_use(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "train", f"--{name}", "-1"]) == 2
+    assert f"--{name}: is -1; expected" in capsys.readouterr().err

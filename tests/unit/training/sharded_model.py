@@ -22,9 +22,9 @@ from torch.optim import Muon
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from duologue.training.compiled import eager_forward
+from duologue.training.compiled import forward_of
 from duologue.training.config import StageConfig
-from duologue.training.objective import ChunkedCrossEntropy
+from duologue.training.cross_entropy import ChunkedCrossEntropy
 from duologue.training.optim import Optimizers
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.model import Transformer
@@ -95,7 +95,7 @@ def traffic(config: TransformerConfig, vocab_size: int, world_size: int) -> dict
     model = share_out(Transformer(config, vocab_size=vocab_size), world_size)
     ids = torch.zeros(2, 16, dtype=torch.long)
     with Sent() as sent:
-        hidden = eager_forward()(model, ids, torch.arange(16).expand(2, -1), ids)
+        hidden = forward_of("masked")(model, ids, torch.arange(16).expand(2, -1), ids)
         nn.functional.linear(hidden, model.output_weight).float().sum().backward()
     return dict(sent.num_bytes)
 
@@ -126,8 +126,8 @@ class Whole(Transformer):
     """A model whose forward pass gives the loss, as the tracker of memory wants it."""
 
     def forward(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
-        hidden = eager_forward()(self, input_ids, position_ids, torch.ones_like(input_ids))
-        return ChunkedCrossEntropy.apply(hidden.flatten(0, 1), self.output_weight, input_ids.flatten())
+        hidden = forward_of("masked")(self, input_ids, position_ids, torch.ones_like(input_ids))
+        return ChunkedCrossEntropy.apply(hidden.flatten(0, 1), self.output_weight, input_ids.flatten(), False)
 
 
 def peak(config: TransformerConfig, vocab_size: int, world_size: int) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def resident(config: TransformerConfig, vocab_size: int, world_size: int) -> dic
     for _ in range(2):
         for weight in named.values():
             weight.grad = None
-        hidden = eager_forward()(model, ids, torch.arange(16).expand(2, -1), torch.ones_like(ids))
+        hidden = forward_of("masked")(model, ids, torch.arange(16).expand(2, -1), torch.ones_like(ids))
         nn.functional.linear(hidden, model.output_weight).float().square().mean().backward()
         optimizers.step(rate=1.0)
     state = [one for one in optimizers.state_tensors().values() if one.ndim]

@@ -144,7 +144,7 @@ def test_a_rank_with_the_whole_model_is_like_one_machine(dtype: Any) -> None:
     model = replace(SMALL, number_bytes=getattr(torch, dtype).itemsize)
     with torch.device("meta"):
         whole = Transformer(model.config, vocab_size=model.vocab_size)
-    expected = estimate_memory(whole, dtype=dtype, num_rows=3, sequence_length=64, is_compiled=True)
+    expected = estimate_memory(whole, dtype=dtype, num_rows=3, sequence_length=64, attention="products")
     for parallelism in ("one", "ddp"):
         memory = memory_of_rank(model, parallelism, rank=0, world_size=2, num_rows=3, keeping="compiled")
         expected = shared_memory(expected, Way.DDP if parallelism == "ddp" else Way.ALONE, 2)

@@ -17,9 +17,10 @@ from safetensors import numpy as safetensors
 
 from duologue.errors import ConfigError, DuologueError, HubError, ModelFolderError, UsageError
 from duologue.hub import names
-from duologue.hub.cache import home, pulled_model, pulled_models, read_record
+from duologue.hub.cache import pulled_model, pulled_models, read_record
 from duologue.hub.names import folder_name
 from duologue.hub.pull import Pulled, pull
+from duologue.user_folder import home
 
 ID = "Someone/Small-Model"
 COMMIT = "c0ffee" + "0" * 34

@@ -1,0 +1,1 @@
+"""C++ where torch has no fast way: compiled on first use, kept, and never needed."""
