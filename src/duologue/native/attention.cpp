@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 
 #include "layouts.h"
 #include "products.h"
@@ -75,6 +76,47 @@ struct Buffer {  // one block of memory, given out piece by piece
     }
 };
 
+// ---------------------------------------------------------------------------------------------- products of blocks
+
+// In a block on the diagonal a key is seen by the queries from its own place on. Of the others, as far as they fill
+// whole vectors, nothing is computed: `use(i)` is called for each 16 keys, whose first query is the i-th 16's.
+template <class Use>
+void for_each_step(Use use) {
+    use(std::integral_constant<int, 0>());
+    use(std::integral_constant<int, 1>());
+    use(std::integral_constant<int, 2>());
+    use(std::integral_constant<int, 3>());
+}
+
+// [keys][queries] = left [keys][D] x right [D / 2][queries][2]
+void by_width(bool is_diagonal, int D, const bf16* left, const bf16* right, float* out) {
+    if (!is_diagonal) return product<4, false>(kBlock, D / 2, left, D, right, 2 * kBlock, out, kBlock);
+    for_each_step([=](auto i) {
+        const int at = kLanes * i;
+        product<4 - i, false>(kLanes, D / 2, left + at * D, D, right + 2 * at, 2 * kBlock, out + at * kBlock + at, kBlock);
+    });
+}
+
+// [D][queries] += left [D][keys] x right [keys / 2][queries][2]; `scale`, where given, first multiplies what is there.
+void by_keys(bool is_diagonal, int D, const bf16* left, int64_t row, const bf16* right, float* out,
+             const float* scale = nullptr) {
+    if (!is_diagonal) return product<4, true>(D, kBlock / 2, left, row, right, 2 * kBlock, out, kBlock, scale);
+    for_each_step([=](auto i) {
+        const int at = kLanes * i;
+        product<4 - i, true>(D, kLanes / 2, left + at, row, right + at * kBlock + 2 * at, 2 * kBlock, out + at, kBlock,
+                             i == 0 ? scale : nullptr);
+    });
+}
+
+// [keys][D] += left [keys][queries] x right [queries / 2][D][2]
+void by_queries(bool is_diagonal, int D, const bf16* left, const bf16* right, float* out) {
+    for (int at = 0; at < kBlock; at += kLanes) {
+        const int first = is_diagonal ? at : 0;
+        wide_product<true>(kLanes, (kBlock - first) / 2, left + at * kBlock + first, kBlock, right + first * D, 2 * D,
+                           out + at * D, D, D);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- forward
 
 struct Softmax {  // of the queries of a block, over the keys seen so far
@@ -127,10 +169,10 @@ void forward_group(const Shape& s, const Strided& q, const Strided& k, const Str
             Softmax softmax;
             softmax.begin();
             for (int n0 = mask.first_block(m0); n0 <= m0; n0 += kBlock) {
-                product<4, false>(kBlock, D / 2, keys + n0 * D, D, queries_pairs, 2 * kBlock, scores_T, kBlock);
+                by_width(n0 == m0, D, keys + n0 * D, queries_pairs, scores_T);
                 if (!mask.is_open(m0, n0)) hide(scores_T, mask, m0, n0);
                 softmax.take(scores_T, weights, s.scale * kLog2E);
-                product<4, true>(D, kBlock / 2, values_T + n0, P, weights, 2 * kBlock, found_T, kBlock, softmax.shrink);
+                by_keys(n0 == m0, D, values_T + n0, P, weights, found_T, softmax.shrink);
             }
             const int count = std::min(kBlock, s.T - m0);
             float inverse[kBlock];
@@ -216,13 +258,13 @@ void backward_group(const Shape& s, const Strided& q, const Strided& k, const St
             }
             std::memset(sum_q_T, 0, block * sizeof(float));
             for (int n0 = mask.first_block(m0); n0 <= m0; n0 += kBlock) {
-                product<4, false>(kBlock, D / 2, keys + n0 * D, D, queries_width, 2 * kBlock, scores_T, kBlock);
-                product<4, false>(kBlock, D / 2, values + n0 * D, D, grads_width, 2 * kBlock, wanted_T, kBlock);
+                by_width(n0 == m0, D, keys + n0 * D, queries_width, scores_T);
+                by_width(n0 == m0, D, values + n0 * D, grads_width, wanted_T);
                 if (!mask.is_open(m0, n0)) hide(scores_T, mask, m0, n0);
                 errors_of(scores_T, wanted_T, log2_sum, mean, s.scale * kLog2E, weights, errors, errors_pairs);
-                wide_product<true>(kBlock, kBlock / 2, weights, kBlock, grads_tokens, 2 * D, sum_v + n0 * D, D, D);
-                wide_product<true>(kBlock, kBlock / 2, errors, kBlock, queries_tokens, 2 * D, sum_k + n0 * D, D, D);
-                product<4, true>(D, kBlock / 2, keys_T + n0, P, errors_pairs, 2 * kBlock, sum_q_T, kBlock);
+                by_queries(n0 == m0, D, weights, grads_tokens, sum_v + n0 * D);
+                by_queries(n0 == m0, D, errors, queries_tokens, sum_k + n0 * D);
+                by_keys(n0 == m0, D, keys_T + n0, P, errors_pairs, sum_q_T);
             }
             write_transposed(grad_q + ((int64_t(b) * s.T + m0) * s.H + h) * D, int64_t(s.H) * D, sum_q_T, kBlock, scale, count, D);
         }
