@@ -28,7 +28,10 @@ MAX_TOKENS = 100_000_000  # more of them would change little
 CHUNK_TOKENS = 4_000_000
 SMOOTHING = 3.0
 STEPS, TOKENS_A_STEP = 120, 1024
-EMBEDDING_RATE, HEAD_RATE = 0.1, 0.01
+EMBEDDING_RATE, HEAD_RATE = 0.05, 0.01
+CONSTANT = 0.3  # share of a vector's length, about, that is the same for all tokens
+SHARE_POWER = 0.25  # frequent successors count more than rare ones, but less than by their share
+SPARE_VECTORS = 10  # more than are wanted make those that are exact
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Pairs:
         """What follows each of these tokens, with what share: [R, V]; rare tokens lean on ``share``."""
         before_R1 = self.before[tokens_R, None]
         trust_R1 = SMOOTHING * torch.sqrt(before_R1 + 1)
-        return (self.counts[tokens_R] + trust_R1 * self.share) / (before_R1 + trust_R1)
+        return self.counts[tokens_R].addr_(trust_R1[:, 0], self.share).div_(before_R1 + trust_R1)
 
 
 def count_pairs(shards: Shards, vocab_size: int) -> Pairs:
@@ -86,7 +89,7 @@ def counted_start(
         What the table misses: nats a token over the best that could be said of the last tokens that it was shown.
     """
     generator = torch.Generator().manual_seed(seed)
-    embedding_VM = torch.randn(model.vocab_size, model.config.hidden_size, generator=generator).requires_grad_()
+    embedding_VM = _leading_directions(pairs, model.config.hidden_size, seed=seed).requires_grad_()
     head_VM = torch.zeros_like(embedding_VM, requires_grad=True)
     groups = [{"params": [embedding_VM], "lr": EMBEDDING_RATE}, {"params": [head_VM], "lr": HEAD_RATE}]
     optimizer = Adam(groups, betas=(0.9, 0.95), fused=True)
@@ -103,6 +106,26 @@ def counted_start(
         model.model.embed_tokens.weight.copy_(_normed(embedding_VM))
         model.output_weight.copy_(head_VM)
     return missed
+
+
+def _leading_directions(pairs: Pairs, width: int, *, seed: int) -> Tensor:
+    """An embedding [V, M] in which tokens lie near each other that are followed alike, rare ones too.
+
+    The head alone could learn the table from any embedding, one drawn by chance included; but the blocks would find
+    nothing in that. These are the singular vectors of how much more often a token follows another than it does at all;
+    the first number is the same for all tokens, so that the head can say how frequent each one is.
+    """
+    vocab_size = len(pairs.before)
+    weight_V1 = torch.sqrt((pairs.before + 1) / (pairs.before + 1).sum())[:, None]
+    surprise_VV = pairs.followers(torch.arange(vocab_size)).div_(pairs.share).log_()
+    surprise_VV.mul_(weight_V1).mul_(pairs.share**SHARE_POWER)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        left, strengths, _ = torch.svd_lowrank(surprise_VV, q=min(width + SPARE_VECTORS, vocab_size))
+    directions = (left * strengths.sqrt() / weight_V1)[:, : width - 1]
+    missing = width - 1 - directions.shape[1]
+    constant_V1 = torch.full((vocab_size, 1), CONSTANT * width**0.5)
+    return torch.cat([constant_V1, _normed(nn.functional.pad(directions, (0, missing)))], dim=1)
 
 
 def _leave_gradients(
