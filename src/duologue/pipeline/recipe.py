@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from duologue.config import did_you_mean, from_mapping, read_toml, with_flags
+from duologue.config import did_you_mean, from_mapping, read_toml, require, with_flags
 from duologue.data.config import DataConfig
 from duologue.errors import ConfigError
 from duologue.generation.config import GenerationConfig
@@ -29,6 +29,13 @@ class Recipe:
     finetuning: StageConfig = field(default_factory=StageConfig)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)
+
+    def __post_init__(self) -> None:
+        for_fresh = "'random', since counts are a start for a fresh model"
+        require(self.finetuning.start == "random", "finetuning.start", self.finetuning.start, for_fresh)
+        can_count = self.pretraining.start == "random" or not self.transformer.tie_word_embeddings
+        untied = "'random', or transformer.tie_word_embeddings = false: counts are fitted with a head apart"
+        require(can_count, "pretraining.start", self.pretraining.start, untied)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ from duologue.transformer.weights import load_transformer, read_config, weight_f
 
 STAGES: tuple[StageName, ...] = ("pretraining", "finetuning")
 FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
-MAX_COUNTED_VOCAB = 32_768  # the table of its pairs takes 4 GiB
+MAX_COUNTED_VOCAB = 16_384  # the table of its pairs takes 1 GiB, and is held twice
 LONGEST_ROW = 1024  # unless the recipe asks for more: attention costs the square of it
 # What may differ when a checkpoint is continued, since no weight depends on it.
 FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints", "micro_batch_tokens")
@@ -266,12 +266,10 @@ class Pipeline:
         return config
 
     def _require_countable(self, name: StageName, start: Path | None) -> None:
-        """Counts are a start for a fresh model with a head of its own, and a table of all pairs has to fit."""
+        """Counts are a start for a fresh model, and a table of all pairs has to fit."""
         where = f"{name}.start: is 'counts'"
         if start is not None:
             raise ConfigError(f"{where}, which is for a fresh model, not for one that knows something; take 'random'")
-        if self.recipe.transformer.tie_word_embeddings:
-            raise ConfigError(f"{where}, which needs transformer.tie_word_embeddings = false: the head is fitted apart")
         if self.tokenizer.vocab_size > MAX_COUNTED_VOCAB:
             found = f"a vocabulary of {self.tokenizer.vocab_size:,} tokens has too many pairs"
             raise ConfigError(f"{where}, and {found}; expected at most {MAX_COUNTED_VOCAB:,}, or 'random'")
