@@ -23,7 +23,7 @@ Step = Callable[[np.ndarray], float]  # tokens [rows, length + 1] -> loss
 HEAD_DIM = 64
 
 
-def ours(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
+def ours(shape: dict[str, int], options: set[str]) -> Step:
     from duologue.runtime import keep_freed_memory
     from duologue.training.config import StageConfig
     from duologue.training.timed_step import TimedStep
@@ -43,10 +43,10 @@ def ours(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
     )  # fmt: skip
     dtype = "float32" if "fp32" in options else "bfloat16"
     step = TimedStep(model, config, vocab_size=shape["vocab"], dtype=dtype, is_compiled="eager" not in options)
-    return lambda tokens: step.take(tokens).loss, None
+    return lambda tokens: step.take(tokens).loss
 
 
-def nanogpt(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
+def nanogpt(shape: dict[str, int], options: set[str]) -> Step:
     """As its train.py does: AdamW, clipping, and on a CPU float32; bf16 is autocast, which it only has on GPUs."""
     import torch
     from model import GPT, GPTConfig
@@ -58,20 +58,10 @@ def nanogpt(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
     optimizer = model.configure_optimizers(0.1, 1e-3, (0.9, 0.99), "cpu")
     forward = torch.compile(model) if "compile" in options else model
 
-    def step(tokens: np.ndarray) -> float:
-        x, y = _pair(tokens)
-        with _autocast(options):
-            _, loss = forward(x, y)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return loss.item()
-
-    return step, model
+    return _clipped_step(model, optimizer, lambda x, y: forward(x, y)[1], options)
 
 
-def nanochat(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
+def nanochat(shape: dict[str, int], options: set[str]) -> Step:
     """As its base_train.py does: its own model, Muon and AdamW; NANOCHAT_DTYPE is its way to bf16."""
     os.environ["NANOCHAT_DTYPE"] = "bfloat16" if "bf16" in options else "float32"
     import torch
@@ -95,10 +85,10 @@ def nanochat(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
         model.zero_grad(set_to_none=True)
         return loss.item()
 
-    return step, model
+    return step
 
 
-def transformers(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
+def transformers(shape: dict[str, int], options: set[str]) -> Step:
     """Qwen3 of transformers, PyTorch's attention kernel, fused AdamW."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -112,20 +102,11 @@ def transformers(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, fused=True)
     forward = torch.compile(model) if "compile" in options else model
 
-    def step(tokens: np.ndarray) -> float:
-        x, _ = _pair(tokens)
-        with _autocast(options):
-            loss = forward(input_ids=x, labels=x, use_cache=False).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return loss.item()
-
-    return step, model
+    loss_of = lambda x, y: forward(input_ids=x, labels=x, use_cache=False).loss  # noqa: E731
+    return _clipped_step(model, optimizer, loss_of, options)
 
 
-def gemm(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
+def gemm(shape: dict[str, int], options: set[str]) -> Step:
     """The machine's own speed: a bf16 matrix product of 2048 x 2048 x 2048, ten times."""
     import torch
 
@@ -136,10 +117,26 @@ def gemm(shape: dict[str, int], options: set[str]) -> tuple[Step, Any]:
             a @ a
         return 0.0
 
-    return step, None
+    return step
 
 
 KINDS = {"ours": ours, "nanogpt": nanogpt, "nanochat": nanochat, "transformers": transformers, "gemm": gemm}
+
+
+def _clipped_step(model: Any, optimizer: Any, loss_of: Callable[[Any, Any], Any], options: set[str]) -> Step:
+    """Forward, backward, clipping and update, as nanoGPT and most others do them."""
+    import torch
+
+    def step(tokens: np.ndarray) -> float:
+        with _autocast(options):
+            loss = loss_of(*_pair(tokens))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    return step
 
 
 def _pair(tokens: np.ndarray) -> tuple[Any, Any]:
@@ -181,7 +178,7 @@ def main() -> None:
     shape = arguments.shape
     data = batches(arguments.tokens, shape["rows"], shape["length"])
     start = time.perf_counter()
-    step, _ = KINDS[name](shape, set(options))
+    step = KINDS[name](shape, set(options))
     step(next(data))
     first_s = time.perf_counter() - start
     step(next(data))

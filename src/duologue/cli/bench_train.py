@@ -8,7 +8,7 @@ from duologue.config import require
 from duologue.generation.speed import SHAPES
 
 HELP = "how fast a model is trained: tokens a second, share of the machine's matrix products, memory"
-LEAST = {"rows": 1, "length": 2, "steps": 1, "threads": 1}
+LEAST = {"rows": 1, "length": 2, "rows_at_once": 1, "steps": 1, "threads": 1}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +31,8 @@ def run(arguments: argparse.Namespace) -> object:
     """Measures and shows; gives all figures as JSON."""
     for name, least in LEAST.items():
         value = getattr(arguments, name)
-        require(value is None or value >= least, f"--{name}", value, f"{least} or more")
+        require(value is None or value >= least, f"--{name.replace('_', '-')}", value, f"{least} or more")
     at_once = min(arguments.rows, arguments.rows_at_once or 8)
-    require(at_once >= 1, "--rows-at-once", at_once, "1 or more")
     from rich.console import Console
 
     from duologue.training.config import StageConfig

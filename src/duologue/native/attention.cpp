@@ -62,10 +62,10 @@ struct Shape {
     int padded() const { return (T + kBlock - 1) / kBlock * kBlock; }
 };
 
-struct Buffer {  // one block of memory, given out piece by piece
+struct Buffer {  // one block of memory, given out piece by piece; there is none where memory has ended
     char* base;
-    size_t used = 0, size;
-    explicit Buffer(size_t bytes) : base((char*)std::aligned_alloc(64, (bytes + 63) / 64 * 64)), size(bytes) {}
+    size_t used = 0;
+    explicit Buffer(size_t bytes) : base((char*)std::aligned_alloc(64, (bytes + 63) / 64 * 64)) {}
     ~Buffer() { std::free(base); }
     Buffer(const Buffer&) = delete;
     template <class X>
@@ -150,10 +150,11 @@ struct Softmax {  // of the queries of a block, over the keys seen so far
     }
 };
 
-void forward_group(const Shape& s, const Strided& q, const Strided& k, const Strided& v, const Mask& mask, bf16* out,
+bool forward_group(const Shape& s, const Strided& q, const Strided& k, const Strided& v, const Mask& mask, bf16* out,
                    float* log2_sums, int b, int kv) {
     const int P = s.padded(), D = s.D, group = s.H / s.K;
     Buffer memory(size_t(3) * P * D * 2 + size_t(2) * kBlock * D * 2 + D * kBlock * 4 + kBlock * kBlock * 6 + 4096);
+    if (!memory.base) return false;
     bf16 *keys = memory.take<bf16>(P * D), *values = memory.take<bf16>(P * D), *values_T = memory.take<bf16>(P * D);
     bf16 *queries = memory.take<bf16>(kBlock * D), *queries_pairs = memory.take<bf16>(kBlock * D);
     bf16* weights = memory.take<bf16>(kBlock * kBlock);
@@ -179,8 +180,10 @@ void forward_group(const Shape& s, const Strided& q, const Strided& k, const Str
             for (int m = 0; m < kBlock; m++) inverse[m] = 1.0f / std::max(softmax.sum[m], 1e-30f);
             for (int m = 0; m < count; m++)
                 log2_sums[(int64_t(b) * s.H + h) * s.T + m0 + m] = softmax.highest[m] + std::log2(softmax.sum[m]);
-            write_transposed(out + ((int64_t(b) * s.T + m0) * s.H + h) * D, int64_t(s.H) * D, found_T, kBlock, inverse, count, D);
+            bf16* tokens = out + ((int64_t(b) * s.T + m0) * s.H + h) * D;
+            write_transposed(tokens, int64_t(s.H) * D, found_T, kBlock, inverse, count, D);
         }
+    return true;
 }
 
 // ---------------------------------------------------------------------------------------------- backward
@@ -221,12 +224,13 @@ float dot(const bf16* x, const bf16* y, int D) {
     return _mm512_reduce_add_ps(sum);
 }
 
-void backward_group(const Shape& s, const Strided& q, const Strided& k, const Strided& v, const Strided& found,
+bool backward_group(const Shape& s, const Strided& q, const Strided& k, const Strided& v, const Strided& found,
                     const Strided& grad, const Mask& mask, const float* log2_sums, bf16* grad_q, bf16* grad_k,
                     bf16* grad_v, int b, int kv) {
     const int P = s.padded(), D = s.D, group = s.H / s.K;
     const size_t whole = size_t(P) * D, block = size_t(kBlock) * D, square = kBlock * kBlock;
     Buffer memory(whole * (3 * 2 + 2 * 4) + block * (6 * 2 + 4) + square * (3 * 2 + 2 * 4) + 8192);
+    if (!memory.base) return false;
     bf16 *keys = memory.take<bf16>(whole), *values = memory.take<bf16>(whole), *keys_T = memory.take<bf16>(whole);
     float *sum_k = memory.take<float>(whole), *sum_v = memory.take<float>(whole), *sum_q_T = memory.take<float>(block);
     bf16 *queries = memory.take<bf16>(block), *queries_width = memory.take<bf16>(block),
@@ -266,11 +270,13 @@ void backward_group(const Shape& s, const Strided& q, const Strided& k, const St
                 by_queries(n0 == m0, D, errors, queries_tokens, sum_k + n0 * D);
                 by_keys(n0 == m0, D, keys_T + n0, P, errors_pairs, sum_q_T);
             }
-            write_transposed(grad_q + ((int64_t(b) * s.T + m0) * s.H + h) * D, int64_t(s.H) * D, sum_q_T, kBlock, scale, count, D);
+            bf16* tokens = grad_q + ((int64_t(b) * s.T + m0) * s.H + h) * D;
+            write_transposed(tokens, int64_t(s.H) * D, sum_q_T, kBlock, scale, count, D);
         }
     const int64_t first = (int64_t(b) * s.T * s.K + kv) * D, token = int64_t(s.K) * D;
     write_rows(grad_k + first, token, sum_k, s.scale, s.T, D);
     write_rows(grad_v + first, token, sum_v, 1.0f, s.T, D);
+    return true;
 }
 
 }  // namespace
@@ -278,28 +284,33 @@ void backward_group(const Shape& s, const Strided& q, const Strided& k, const St
 
 // q [B, T, H, D], k and v [B, T, K, D] lie as their strides say; first_seen [B, T], out [B, T, H, D] and log2_sums
 // [B, H, T] are contiguous. A key-value head with its query heads is one piece of work, so that no sum depends on the
-// number of threads.
+// number of threads. Both give whether there was memory for it.
 extern "C" {
 
-void attention_forward(const duologue::Shape* s, const duologue::Strided* q, const duologue::Strided* k,
+bool attention_forward(const duologue::Shape* s, const duologue::Strided* q, const duologue::Strided* k,
                        const duologue::Strided* v, const int32_t* first_seen, duologue::bf16* out, float* log2_sums) {
-#pragma omp parallel for schedule(static)
+    int missed = 0;
+#pragma omp parallel for schedule(static) reduction(+ : missed)
     for (int i = 0; i < s->B * s->K; i++) {
         const int b = i / s->K;
         const duologue::Mask mask{first_seen + int64_t(b) * s->T, s->T};
-        duologue::forward_group(*s, *q, *k, *v, mask, out, log2_sums, b, i % s->K);
+        missed += !duologue::forward_group(*s, *q, *k, *v, mask, out, log2_sums, b, i % s->K);
     }
+    return missed == 0;
 }
 
-void attention_backward(const duologue::Shape* s, const duologue::Strided* q, const duologue::Strided* k,
+bool attention_backward(const duologue::Shape* s, const duologue::Strided* q, const duologue::Strided* k,
                         const duologue::Strided* v, const int32_t* first_seen, const duologue::Strided* out,
                         const float* log2_sums, const duologue::Strided* grad, duologue::bf16* grad_q,
                         duologue::bf16* grad_k, duologue::bf16* grad_v) {
-#pragma omp parallel for schedule(static)
+    int missed = 0;
+#pragma omp parallel for schedule(static) reduction(+ : missed)
     for (int i = 0; i < s->B * s->K; i++) {
         const int b = i / s->K;
         const duologue::Mask mask{first_seen + int64_t(b) * s->T, s->T};
-        duologue::backward_group(*s, *q, *k, *v, *out, *grad, mask, log2_sums, grad_q, grad_k, grad_v, b, i % s->K);
+        missed += !duologue::backward_group(*s, *q, *k, *v, *out, *grad, mask, log2_sums, grad_q, grad_k, grad_v, b,
+                                            i % s->K);
     }
+    return missed == 0;
 }
 }

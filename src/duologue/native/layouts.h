@@ -22,16 +22,22 @@ inline void gather(bf16* to, const Strided& x, int64_t b, int64_t h, int first, 
     }
 }
 
+// Of 16 rows the next pairs, 16 or 8 as `left` numbers allow, a vector for each pair; gives how many they are.
+inline int pairs_across(__m512i r[16], const bf16* from, int row, int left) {
+    const bool is_whole = left >= 2 * kLanes;
+    for (int j = 0; j < 16; j++)
+        r[j] = is_whole ? _mm512_loadu_si512(from + j * row)
+                        : _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i*)(from + j * row)));
+    transpose_16x16(r);
+    return is_whole ? 16 : 8;
+}
+
 // [count][D] -> [D / 2][count][2]
 inline void pairs_of_width(bf16* to, const bf16* from, int count, int D) {
     for (int i = 0; i < count; i += kLanes)
         for (int d = 0; d < D; d += 2 * kLanes) {
             __m512i r[16];
-            const int used = std::min(2 * kLanes, D - d) / 2;
-            for (int j = 0; j < 16; j++)
-                r[j] = used == 16 ? _mm512_loadu_si512(from + (i + j) * D + d)
-                                  : _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i*)(from + (i + j) * D + d)));
-            transpose_16x16(r);
+            const int used = pairs_across(r, from + i * D + d, D, D - d);
             for (int j = 0; j < used; j++) _mm512_storeu_si512(to + ((d / 2 + j) * count + i) * 2, r[j]);
         }
 }
@@ -51,11 +57,7 @@ inline void transposed(bf16* to, const bf16* from, int count, int D) {
     for (int i = 0; i < count; i += kLanes)
         for (int d = 0; d < D; d += 2 * kLanes) {
             __m512i r[16];
-            const int used = std::min(2 * kLanes, D - d) / 2;
-            for (int j = 0; j < 16; j++)
-                r[j] = used == 16 ? _mm512_loadu_si512(from + (i + j) * D + d)
-                                  : _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i*)(from + (i + j) * D + d)));
-            transpose_16x16(r);
+            const int used = pairs_across(r, from + i * D + d, D, D - d);
             for (int j = 0; j < used; j++) {
                 const __m256i even = _mm512_cvtepi32_epi16(r[j]), odd = _mm512_cvtepi32_epi16(_mm512_srli_epi32(r[j], 16));
                 _mm256_storeu_si256((__m256i*)(to + (d + 2 * j) * count + i), even);

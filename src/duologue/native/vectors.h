@@ -10,9 +10,9 @@ namespace duologue {
 using bf16 = uint16_t;
 constexpr int kLanes = 16;  // float32 numbers in a vector
 
-// 2^x to six digits; below 2^-150 it is nothing.
+// 2^x to six digits; below 2^-150 it is nothing. What is no number stays none: of two, max takes the second one then.
 inline __m512 exp2_of(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-150.0f));
+    x = _mm512_max_ps(_mm512_set1_ps(-150.0f), x);
     const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __m512 rest = _mm512_sub_ps(x, whole);
     __m512 p = _mm512_set1_ps(1.339887440266574e-3f);

@@ -11,6 +11,7 @@ import ctypes
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from duologue.native.compiled_library import bfloat16_library
@@ -24,13 +25,17 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, hidden_NM: Tensor, weight_VM: Tensor, labels_N: Tensor, is_native: bool) -> Tensor:
         """Returns the sum in float32 and keeps for backward the gradients that are wanted: a frozen weight has none."""
         hidden_learns, weight_learns, *_ = ctx.needs_input_grad
-        errors = native_errors_of if is_native else errors_of
+        learns, errors = hidden_learns or weight_learns, native_errors_of if is_native else errors_of
         grad_hidden = torch.empty_like(hidden_NM) if hidden_learns else None
         grad_weight = torch.zeros_like(weight_VM, dtype=torch.float32) if weight_learns else None
         total = torch.zeros((), dtype=torch.float32, device=hidden_NM.device)
         for start in range(0, len(labels_N), CHUNK):
             span = slice(start, start + CHUNK)
-            loss, error = errors(hidden_NM[span] @ weight_VM.T, labels_N[span])
+            logits, labels = hidden_NM[span] @ weight_VM.T, labels_N[span]
+            if not learns and not is_native:
+                total += F.cross_entropy(logits.float(), labels, reduction="sum")
+                continue
+            loss, error = errors(logits, labels)
             total += loss
             if grad_hidden is not None:
                 grad_hidden[span] = error @ weight_VM

@@ -56,16 +56,7 @@ class StepGradient:
 
     def backward(self, batch: Batch) -> float:
         """Adds the gradient of a batch's summed loss to the masters'; gives that loss."""
-        tensors = tensors_of(batch, self._stage.machine.device)
-
-        def loss_and_gradients(forward: Forward) -> float:
-            loss = self._spread.loss(forward, *tensors)
-            loss.backward()
-            return loss.item()
-
-        total = self._compiler.call(loss_and_gradients, on_retry=self._spread.masters.clear_gradients)
-        self._spread.masters.collect_gradients()
-        return total
+        return add_gradient(batch, self._spread, self._compiler, device=self._stage.machine.device)
 
     def _add_up(self, step: int) -> tuple[float, float]:
         stage, world, rows_at_once = self._stage, self._world, self._decided.now.rows_at_once
@@ -93,3 +84,17 @@ class StepGradient:
         self._decided.change(rows_at_once=rows // 2)
         fewer = f"{rows // 2} rows at once instead of {rows}"
         self._on_note(f"{name} step {step}: memory ended; now {fewer}, and as many a step as before")
+
+
+def add_gradient(batch: Batch, spread: Spread, compiler: Compiler, *, device: str) -> float:
+    """Adds the gradient of a batch's summed loss to the masters'; gives that loss."""
+    tensors = tensors_of(batch, device)
+
+    def loss_and_gradients(forward: Forward) -> float:
+        loss = spread.loss(forward, *tensors)
+        loss.backward()
+        return loss.item()
+
+    total = compiler.call(loss_and_gradients, on_retry=spread.masters.clear_gradients)
+    spread.masters.collect_gradients()
+    return total

@@ -13,8 +13,8 @@ from duologue.data.loader import Batch
 from duologue.runtime import DtypeName, best_device
 from duologue.training.compiled import Compiler
 from duologue.training.config import StageConfig
+from duologue.training.gradient import add_gradient
 from duologue.training.native_kernels import is_native_here
-from duologue.training.objective import Forward, tensors_of
 from duologue.training.optim import Optimizers
 from duologue.training.spread import Way, spread
 from duologue.training.world import World
@@ -59,7 +59,10 @@ class TimedStep:
         """One step on tokens [rows, length + 1], as many rows at once as the settings say."""
         start, masters = time.perf_counter(), self._spread.masters
         rows, at_once = len(tokens), self.config.rows_at_once
-        loss = sum(self._backward(_batch(tokens[first : first + at_once])) for first in range(0, rows, at_once))
+        loss = 0.0
+        for first in range(0, rows, at_once):
+            batch = _batch(tokens[first : first + at_once])
+            loss += add_gradient(batch, self._spread, self.compiler, device=self._device)
         num_labels = rows * (tokens.shape[1] - 1)
         masters.scale_gradients(1 / num_labels)
         masters.clip_gradients(self.config.max_gradient_norm)
@@ -69,18 +72,6 @@ class TimedStep:
         if self._device == "cuda":
             torch.cuda.synchronize()
         return Timed(time.perf_counter() - start, loss / num_labels)
-
-    def _backward(self, batch: Batch) -> float:
-        tensors = tensors_of(batch, self._device)
-
-        def loss_and_gradients(forward: Forward) -> float:
-            loss = self._spread.loss(forward, *tensors)
-            loss.backward()
-            return loss.item()
-
-        total = self.compiler.call(loss_and_gradients, on_retry=self._spread.masters.clear_gradients)
-        self._spread.masters.collect_gradients()
-        return total
 
 
 def random_tokens(vocab_size: int, seed: int = 0) -> Tokens:

@@ -77,11 +77,10 @@ def _at(x: Tensor) -> ctypes.c_void_p:
 
 def _forward(q_BTHD: Tensor, k_BTKD: Tensor, v_BTKD: Tensor, first_BT: Tensor) -> tuple[Tensor, Tensor]:
     """What each query found [B, T, H, D], and the logarithm of its weights' sum [B, H, T], to the base 2."""
-    library: Any = bfloat16_library("attention")
     q, k, v = (_with_whole_heads(x) for x in (q_BTHD, k_BTKD, v_BTKD))
     out, log2_sums = _empty_forward(q, k, v, first_BT)
-    library.attention_forward(_shape_of(q, k), _strided(q), _strided(k), _strided(v), _at(first_BT), _at(out),
-                              _at(log2_sums))  # fmt: skip
+    _call("attention_forward", _shape_of(q, k), _strided(q), _strided(k), _strided(v), _at(first_BT), _at(out),
+          _at(log2_sums))  # fmt: skip
     return out, log2_sums
 
 
@@ -89,14 +88,18 @@ def _backward(
     q: Tensor, k: Tensor, v: Tensor, first_BT: Tensor, out: Tensor, log2_sums: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of queries, keys and values from that of ``out``."""
-    library: Any = bfloat16_library("attention")
     q, k, v, grad = (_with_whole_heads(x) for x in (q, k, v, grad))
     grads = _empty_backward(q, k, v)
-    library.attention_backward(
-        _shape_of(q, k), _strided(q), _strided(k), _strided(v), _at(first_BT), _strided(out), _at(log2_sums),
-        _strided(grad), *(_at(x) for x in grads),
-    )  # fmt: skip
+    _call("attention_backward", _shape_of(q, k), _strided(q), _strided(k), _strided(v), _at(first_BT), _strided(out),
+          _at(log2_sums), _strided(grad), *(_at(x) for x in grads))  # fmt: skip
     return grads
+
+
+def _call(name: str, *arguments: Any) -> None:
+    function = getattr(bfloat16_library("attention"), name)
+    function.restype = ctypes.c_bool
+    if not function(*arguments):
+        raise MemoryError(f"{name}: no memory for its blocks")
 
 
 def _with_whole_heads(x: Tensor) -> Tensor:

@@ -66,7 +66,8 @@ def test_training_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert "tokens/s" in said.err
 
 
+@pytest.mark.parametrize("value", ["-1", "0"])
 @pytest.mark.parametrize("name", ["rows", "length", "steps", "threads", "rows-at-once"])
-def test_training_on_nothing_is_wrong_use(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "train", f"--{name}", "-1"]) == 2
-    assert f"--{name}: is -1; expected" in capsys.readouterr().err
+def test_training_on_nothing_is_wrong_use(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "train", f"--{name}", value]) == 2
+    assert f"--{name}: is {value}; expected" in capsys.readouterr().err

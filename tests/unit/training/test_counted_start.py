@@ -61,12 +61,12 @@ def test_a_fresh_model_then_says_what_was_counted() -> None:
     model = Transformer(SHAPE, vocab_size=VOCAB)
     chain = torch.softmax(2 * torch.randn(VOCAB, VOCAB), dim=1)
     pairs = Pairs(1e6 * chain, torch.full((VOCAB,), 1e6), torch.full((VOCAB,), 1 / VOCAB))
-    missed = counted_start(model, pairs, seed=0, dtype=torch.float32)
-    assert missed < 0.05
+    counted_start(model, pairs, seed=0, dtype=torch.float32)
     ids = torch.arange(VOCAB)[None]
     places = torch.arange(VOCAB)[None]
     said = torch.log_softmax(model.logits(forward_of("masked")(model, ids, places, torch.zeros_like(ids))), dim=-1)
     distance = (chain * (chain.log() - said[0])).sum(1)
+    assert distance.mean() < 0.05
     assert distance.max() < 0.2
     lengths = model.model.embed_tokens.weight.detach().square().mean(1).sqrt()
     torch.testing.assert_close(lengths, torch.ones(VOCAB), rtol=1e-3, atol=0)

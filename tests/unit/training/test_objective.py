@@ -100,3 +100,13 @@ def test_losses_and_errors_by_cpp_are_those_of_the_formula(rows: int, width: int
     loss, errors = native_errors_of(logits, labels)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-5)
     assert (errors.double() - exact.grad).abs().max() <= 2**-8  # errors are rounded to 8 bits
+
+
+@pytest.mark.skipif(bfloat16_library("cross_entropy") is None, reason="needs AVX-512 BF16 and a C++ compiler")
+def test_a_logit_that_is_no_number_is_not_hidden() -> None:
+    logits = torch.zeros(2, 40, dtype=torch.bfloat16)
+    logits[1, 20] = torch.nan
+    loss, errors = native_errors_of(logits, torch.zeros(2, dtype=torch.long))
+    assert loss.isnan()
+    assert not errors[0].isnan().any()
+    assert errors[1].isnan().all()

@@ -63,6 +63,16 @@ def test_queries_and_keys_of_any_size_leave_no_holes() -> None:
     assert (found[0].double() - expected[0]).abs().max() <= TOLERANCE * expected[0].abs().max()
 
 
+def test_what_is_no_number_is_not_hidden() -> None:
+    documents, (q, k, v), gradient = random_case(1, 100, 2, 2, 64)
+    q[0, 1, 70, 3] = torch.nan
+    found, grad_q, grad_k, _ = ours(documents, [q, k, v], gradient)
+    assert found[0, 1, 70].isnan().all()
+    assert not found[0, 0].isnan().any()
+    assert grad_q[0, 1, 70].isnan().all()
+    assert grad_k[0, 1, 0].isnan().all()
+
+
 def test_it_says_the_same_on_any_number_of_threads_and_each_time() -> None:
     case, before = random_case(3, 200, 4, 2, 64), torch.get_num_threads()
     try:
