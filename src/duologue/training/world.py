@@ -23,7 +23,8 @@ from duologue.errors import DuologueError, ProcessLostError
 
 T = TypeVar("T")
 
-SOURCE_LINE = re.compile(r"^\[[^\]]*:\d+\] ")  # where in its own source the transport found the fault
+# Where in its own source the transport found the fault, and at which port of this run: neither helps anybody.
+NOISE = re.compile(r"^\[[^\]]*:\d+\] | \[[0-9a-fA-F.:]+\]:\d+")
 
 PATIENCE = timedelta(days=1)  # one process may tokenise a whole corpus while the others wait
 STEP_PATIENCE = timedelta(minutes=30)
@@ -135,4 +136,4 @@ def _why_lost(error: RuntimeError) -> str:
     """What torch or its transport says of an exchange between processes that failed; nothing of any other error."""
     if isinstance(error, DuologueError) or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
         return ""
-    return SOURCE_LINE.sub("", str(error).splitlines()[0]).partition(". This is")[0]
+    return NOISE.sub("", str(error).splitlines()[0]).partition(". This is")[0]

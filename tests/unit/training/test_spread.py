@@ -18,6 +18,7 @@ from duologue.conversation import Conversation
 from duologue.data.loader import Loader
 from duologue.data.packing import plan_packing
 from duologue.data.shards import write_shards
+from duologue.errors import ProcessLostError
 from duologue.runtime import Machine
 from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
@@ -156,3 +157,18 @@ def test_small_models_are_copied_and_large_ones_cut_up(tiny_config: TransformerC
 def test_what_is_not_about_processes_is_let_through(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="shapes"), World(0, 2).listening(lambda: "here"):
         raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:55523. This is likely due to another",
+        "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [fe80::1]:4411",
+        "[/gloo/transport/tcp/pair.cc:9] Connection closed by peer\nmore lines of gloo",
+    ],
+)
+def test_a_lost_process_is_told_without_the_transports_noise(said: str) -> None:
+    world = World(rank=0, size=2)
+    with pytest.raises(ProcessLostError) as caught, world.listening(lambda: "pretraining step 2"):
+        raise RuntimeError(said)
+    assert str(caught.value).startswith("pretraining step 2: lost the other processes: Connection closed by peer;")
