@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="folder with clones of nanoGPT and nanochat")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2, help="of each variant in a round")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     shape, workers = SHAPES[arguments.shape], list[Worker]()
     with tempfile.TemporaryDirectory() as folder:
         tokens = tokens_of(arguments.text, shape["vocab"], Path(folder))
