@@ -15,6 +15,7 @@ examples:
   duologue pretrain tiny
   duologue pretrain dialogue-small --data my.jsonl more.csv.gz --minutes 10 --out runs/mine
   duologue pretrain small --data my.jsonl --dry-run
+  duologue pretrain race --data my.jsonl --minutes 30   # the model's size too is chosen for the minutes
 """
 
 

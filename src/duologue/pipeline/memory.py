@@ -44,8 +44,11 @@ class Setup:
         dtype = machine.best_dtype if config.dtype == "auto" else config.dtype
         is_native = is_native_here(config, dtype, machine.device, self.model.config.head_dim)
         attention = attention_name(is_native=is_native, is_compiled=self.is_compiled)
-        shape = {"num_rows": config.rows_at_once, "sequence_length": config.sequence_length}
-        needed = estimate_memory(self.model, dtype=dtype, **shape, attention=attention)
+        needed = estimate_memory(
+            self.model, dtype=dtype, num_rows=config.rows_at_once, sequence_length=config.sequence_length,
+            attention=attention, is_compiled=self.is_compiled, is_counted=config.start == "counts",
+            is_accumulating=config.rows_at_once < config.rows_a_step, vocabulary_share=config.vocabulary_share,
+        )  # fmt: skip
         return shared_memory(needed, way_of(self.model, self.world, config.parallel), self.world.size)
 
     def limit(self, machine: Machine) -> int:
@@ -62,7 +65,8 @@ def require_memory(setup: Setup, machine: Machine) -> MemoryEstimate:
     limit, needed = setup.limit(machine), setup.memory(machine)
     if not limit or needed.total <= limit:
         return needed
-    remedies = (_smaller_batches(setup), _shorter_rows(setup), _with_lora(setup), _without_compiler(setup))
+    remedies = (_smaller_batches(setup), _shorter_rows(setup), _with_lora(setup), _without_compiler(setup),
+                _without_counts(setup))  # fmt: skip
     fitting = [next((flags for flags, milder in way if milder.memory(machine).total <= limit), "") for way in remedies]
     remedy = ", or ".join(filter(None, fitting))
     remedy = f"what would fit: {remedy}" if remedy else "take a smaller model"
@@ -95,6 +99,11 @@ def _shorter_rows(setup: Setup) -> Iterator[tuple[str, Setup]]:
 def _without_compiler(setup: Setup) -> Iterator[tuple[str, Setup]]:
     if setup.is_compiled:  # compiled attention keeps its weights, which grow with the square of the row
         yield f"--{setup.name}.compile off", replace(setup, is_compiled=False)
+
+
+def _without_counts(setup: Setup) -> Iterator[tuple[str, Setup]]:
+    if setup.config.start == "counts":
+        yield f"--{setup.name}.start random", replace(setup, config=replace(setup.config, start="random"))
 
 
 def _with_lora(setup: Setup) -> Iterator[tuple[str, Setup]]:

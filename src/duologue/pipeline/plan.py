@@ -21,6 +21,8 @@ def show_plan(pipeline: Pipeline, stages: Sequence[StageName]) -> dict[str, obje
     pipeline.display.title(f"plan of {pipeline.named.name}")
     pipeline.display.note(where)
     plans: dict[str, object] = {"machine": where, "run": str(pipeline.run.path)}
+    if "pretraining" in stages:
+        pipeline.choose()
     for stage in stages:
         with pipeline.world.first_goes_first():
             plan = pipeline.plan(stage)
@@ -35,12 +37,15 @@ def stage_figures(pipeline: Pipeline, stage: StageName, plan: StagePlan) -> dict
     """Size, data, steps and minutes of one stage; times are estimates from the measured machine."""
     model, config, packing = pipeline.shape(stage), plan.config, plan.packing
     flops = flops_per_token(model, sequence_length=packing.sequence_length)
-    machine = pipeline.machine
+    machine, choice = pipeline.machine, pipeline.choice if stage == "pretraining" else None
     tokens_per_s = TYPICAL_SHARE_OF_PEAK * machine.gflops[machine.best_dtype] * 1e9 / flops
+    if choice:
+        tokens_per_s = choice.outcome.tokens_per_s
     step_tokens = max(config.batch_tokens, packing.sequence_length)
     epoch_steps = packing.num_rows * packing.sequence_length / step_tokens
     timed_steps = config.minutes * 60 * tokens_per_s / step_tokens
     steps = config.steps or timed_steps or config.epochs * epoch_steps
+    expected = {"expected_loss": round(choice.outcome.loss, 3)} if choice and choice.foretells else {}
     return {
         "parameters": model.num_parameters,
         "trained": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
@@ -49,6 +54,7 @@ def stage_figures(pipeline: Pipeline, stage: StageName, plan: StagePlan) -> dict
         "epochs": round(steps / epoch_steps, 2),
         "tokens_per_s": round(tokens_per_s),
         "minutes": round(config.minutes or steps * step_tokens / tokens_per_s / 60, 1),
+        **expected,
     }
 
 

@@ -17,6 +17,10 @@ from duologue.training.config import StageConfig
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.lora_config import LoRAConfig
 
+# The settings of [transformer] that make a model's size.
+SHAPE_SETTINGS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+                  "intermediate_size")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -35,6 +39,8 @@ class Recipe:
         require(self.finetuning.start == "random", "finetuning.start", self.finetuning.start, for_fresh)
         can_count = self.pretraining.start == "random" or not self.transformer.tie_word_embeddings
         untied = "'random', or transformer.tie_word_embeddings = false: counts are fitted with a head apart"
+        chosen = "'recipe', since the size is that of the model to fine-tune"
+        require(self.finetuning.size == "recipe", "finetuning.size", self.finetuning.size, chosen)
         require(can_count, "pretraining.start", self.pretraining.start, untied)
 
 
@@ -44,10 +50,12 @@ class NamedRecipe:
 
     Attributes:
         name: names the run folder, ``runs/<name>``.
+        given: the settings that flags have set, by dotted path.
     """
 
     name: str
     recipe: Recipe
+    given: frozenset[str] = frozenset()
 
 
 def load_recipe(name_or_file: str, flags: Mapping[str, Any]) -> NamedRecipe:
@@ -65,14 +73,21 @@ def load_recipe(name_or_file: str, flags: Mapping[str, Any]) -> NamedRecipe:
             raise ConfigError(f"{name_or_file}: no recipe of that name{hint}; a file of your own ends in .toml")
         path = known[name_or_file]
     recipe = from_mapping(Recipe, read_toml(path), where=path.name)
-    recipe = with_flags(recipe, flags)
+    recipe = with_flags(recipe, _with_size(flags))
     folder = (path.parent if is_file else Path()).absolute()
     files = tuple(str(folder / name) for name in recipe.data.files)
     prepared = str(folder / recipe.data.prepared) if recipe.data.prepared else ""
-    return NamedRecipe(path.stem, replace(recipe, data=replace(recipe.data, files=files, prepared=prepared)))
+    recipe = replace(recipe, data=replace(recipe.data, files=files, prepared=prepared))
+    return NamedRecipe(path.stem, recipe, frozenset(flags))
 
 
 def builtin_recipes() -> dict[str, Path]:
     """The recipes inside the package, by name."""
     folder = Path(str(importlib.resources.files("duologue"))) / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def _with_size(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags; one that asks for a shape of the model leaves nothing to be chosen."""
+    is_shaped = any(f"transformer.{name}" in flags for name in SHAPE_SETTINGS)
+    return ({"pretraining.size": "recipe"} if is_shaped else {}) | dict(flags)

@@ -27,6 +27,8 @@ from duologue.generation.config import GenerationConfig
 from duologue.generation.engine import Engine
 from duologue.hub.hashes import sha256_of
 from duologue.pipeline.card_facts import card_facts
+from duologue.pipeline.choice import Choice
+from duologue.pipeline.choosing import Chooser, settled_choice
 from duologue.pipeline.display import Display
 from duologue.pipeline.memory import Setup, describe_memory, require_memory
 from duologue.pipeline.model_folder import write_model_folder
@@ -81,6 +83,7 @@ class Pipeline:
     Attributes:
         init: a model folder to start from; its tokenizer and shape are taken over.
         world: the processes that train together; the first one writes, speaks and prepares for all.
+        choice: what was chosen for the minutes, where the recipe leaves the size open.
     """
 
     named: NamedRecipe
@@ -88,6 +91,8 @@ class Pipeline:
     display: Display
     init: Path | None = None
     world: World = World()  # noqa: RUF009
+    choice: Choice | None = None
+    _choosing_s = 0.0
 
     @property
     def recipe(self) -> Recipe:
@@ -126,6 +131,17 @@ class Pipeline:
             with claim, world.listening(lambda: str(self.run.path)):
                 yield world
 
+    def choose(self) -> None:
+        """Settles shape, batch and rows where the recipe leaves them to the minutes; once, and kept."""
+        if not self.recipe.pretraining.is_open or self.init:
+            return
+        with self.world.first_goes_first():
+            train, validation = self.rows.shards("pretraining", Split.TRAIN), self.rows.validation_shards("pretraining")
+        start = time.monotonic()
+        chooser = Chooser(self.recipe, self.tokenizer.vocab_size, train, validation, self.machine, self.world)
+        self.choice = settled_choice(chooser, self.run.stage("pretraining"), on_note=self.display.note)
+        self.named, self._choosing_s = self.choice.applied(self.named), time.monotonic() - start
+
     def describe(self) -> None:
         """Writes recipe, settings and environment into the run folder."""
         if self.world.is_first:
@@ -133,6 +149,8 @@ class Pipeline:
 
     def pretrain(self) -> Path:
         """Next-token prediction on everything; gives the model's folder."""
+        self.choose()
+        self.describe()  # with what was chosen
         return self._train("pretraining", self.init)
 
     def finetune(self, start: Path | None = None) -> Path:
@@ -188,6 +206,8 @@ class Pipeline:
             hooks = Hooks(view.on_step, show_replies, self.display.note) if world.is_first else Hooks()
             trainer = Trainer(stage, model, hooks, world)
             trained = trainer.run()
+        if self.choice and name == "pretraining" and trainer.looks.last_loss:
+            self.display.note(f"{name}: {self.choice.reached(trainer.looks.last_loss)}")
         if world.is_first:
             self._keep(name, self._merged(name, trained, start), tokenizer, trainer)
             self.run.publish(name)
@@ -198,7 +218,7 @@ class Pipeline:
     def _stage(self, name: StageName, plan: StagePlan, identity: dict[str, Any]) -> Stage:
         config, packing, shards = plan.config, plan.packing, plan.shards
         validation_shards = self.rows.validation_shards(name)
-        started = time.monotonic()
+        started = time.monotonic() - (self._choosing_s if name == "pretraining" else 0.0)
         loader = self._loader(name, config, packing, shards)
         validation = None
         if validation_shards is not None:

@@ -20,6 +20,7 @@ def run_all(pipeline: Pipeline) -> dict[str, object]:
     pipeline.describe()
     for line in pipeline.corpus.survey():
         pipeline.display.note(line)
+    pipeline.choose()
     for stage in STAGES:
         pipeline.plan(stage)  # what is wrong with the data is said before anything long begins
     bits = {"start": measure(pipeline, pipeline.first_model())}
@@ -50,4 +51,3 @@ def measure(pipeline: Pipeline, model: Transformer) -> float | None:
 
 def _held_out(pipeline: Pipeline) -> list[object]:
     return list(itertools.islice(pipeline.corpus.finetuning_rows(Split.VALID), MEASURED_ROWS))
-

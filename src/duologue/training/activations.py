@@ -22,8 +22,11 @@ def layer_bytes(
     *,
     attention: AttentionName,
     norms_learn: bool = True,
+    is_compiled: bool = False,
 ) -> int:
     """Kept for one place of one layer: inputs of norms in float32, and of what multiplies in the compute format.
+
+    Compiled layers keep the inputs of norms as they come, and work out norms and gates once more.
 
     Args:
         size: bytes of a number in the compute format.
@@ -31,20 +34,34 @@ def layer_bytes(
     """
     queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     scaled = size * norms_learn  # kept for the gradient of a norm's weight
-    norms = 2 * config.hidden_size * (MASTER + size + scaled)
+    norms = 2 * config.hidden_size * (2 * size if is_compiled else MASTER + size + scaled)
     if config.qk_norm:
-        norms += (queries + keys) * (MASTER + scaled)
+        norms += (queries + keys) * (size if is_compiled else MASTER + scaled)
     narrowed = size if size < MASTER else 0  # a copy in the compute format of what is float32
     kept = {
         "masked": 4 * queries * size + sequence_length * narrowed,  # its mask
         "products": 4 * queries * size + config.num_attention_heads * sequence_length * (MASTER + narrowed),  # weights
         "blocked": 2 * (queries + keys) * size + config.num_attention_heads * MASTER,  # the sum of a query's weights
     }
-    return norms + kept[attention] + 4 * config.intermediate_size * size
+    return norms + kept[attention] + (3 if is_compiled else 4) * config.intermediate_size * size
 
 
-def head_bytes(config: TransformerConfig, size: int, places: int, vocab_size: int, *, learns: bool = True) -> int:
-    """The last norm, the gradient of the hidden states, one chunk of logits with its errors, the head's gradient."""
+def head_bytes(
+    config: TransformerConfig,
+    size: int,
+    places: int,
+    vocab_size: int,
+    *,
+    learns: bool = True,
+    is_native: bool = False,
+    vocabulary_share: float = 1.0,
+) -> int:
+    """The last norm, the gradient of the hidden states, one chunk of logits with its errors, the head's gradient.
+
+    Args:
+        is_native: errors take the place of the logits; one copy is turned for the product.
+        vocabulary_share: that labels are compared with.
+    """
     hidden = places * config.hidden_size * (MASTER + 4 * size)
-    logits = min(CHUNK, places) * vocab_size * (2 * MASTER + size)
+    logits = min(CHUNK, places) * round(vocabulary_share * vocab_size) * (2 * size if is_native else 2 * MASTER + size)
     return hidden + logits + learns * vocab_size * config.hidden_size * (MASTER + size)

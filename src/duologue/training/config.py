@@ -30,6 +30,8 @@ class StageConfig:
     cooldown: Annotated[float, "share of the stage in which the rate falls to zero at the end"] = 0.4
     matrix_optimizer: Annotated[Literal["muon", "adamw"], "moves the blocks' matrices; adamw wants low rates"] = "muon"
     max_gradient_norm: Annotated[float, "longer gradients are cut to this length"] = 1.0
+    size: Annotated[Literal["recipe", "minutes"], "minutes = shape, batch, rows chosen for the minutes"] = "recipe"
+    vocabulary_share: Annotated[float, "share of all tokens that a step compares its labels with; 1 = all"] = 1.0
     start: Annotated[Literal["random", "counts"], "first weights; counts = of which token follows which"] = "random"
     seed: Annotated[int, "order of the data and first weights"] = 0
     dtype: Annotated[Literal["auto", "float32", "bfloat16"], "number format; auto = what multiplies faster"] = "auto"
@@ -51,6 +53,7 @@ class StageConfig:
             require(getattr(self, name) >= low, name, getattr(self, name), f"at least {low}")
         for name in ("batch_tokens", "learning_rate", "embedding_learning_rate", "max_gradient_norm"):
             require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        require(0 < self.vocabulary_share <= 1, "vocabulary_share", self.vocabulary_share, "more than 0, at most 1")
         require(0 <= self.cooldown <= 1, "cooldown", self.cooldown, "0 to 1")
         for name in ("keep_checkpoints", "anchor_every"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
@@ -77,6 +80,11 @@ class StageConfig:
         """Rows in an optimiser step, of all processes together: a whole number of what goes through at once."""
         at_once = self.rows_at_once
         return at_once * max(1, self.batch_tokens // (at_once * self.sequence_length))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the model's size is still to be chosen."""
+        return self.size == "minutes" and self.minutes > 0
 
     def is_worth_compiling(self, total_steps: float) -> bool:
         """Whether the model is compiled: as asked, else where the stage is long enough to win the time back."""

@@ -13,42 +13,67 @@ from duologue.training.spread import Way
 from duologue.transformer.model import Transformer
 
 GIB = 2**30
-HOLES = 1.15  # what the heap holds over what is in use: tensors come and go between those that stay (measured)
+# Measured: experiments/LOG.md. What the heap holds over what is in use, since tensors come and go between those that
+# stay; and what flows back through a layer, in layers' worth of activations.
+HOLES, LAYERS_COMPILED, LAYERS_EAGER = 1.15, 1, 2
+WORKSPACE = 2**25  # of the library that multiplies
+NUM_COUNT_TABLES = 2  # of all pairs of tokens: as they were counted, and what is made of them
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes that training holds when it holds most; the program itself, some 0.3 GiB, apart.
+    """Bytes that training holds, part by part; the program itself, some 0.3 GiB, apart.
 
     Attributes:
         weights: those that compute, and float32 masters of the trained ones where that is in bfloat16.
-        gradients: of the trained weights.
+        gradients: of the trained weights, when all are there.
         optimizer: Muon keeps one number a weight, AdamW two.
-        activations: what the forward pass keeps for the backward pass, and the loss's logits.
+        activations: what the forward pass keeps for the backward pass, and the loss's logits, at their most.
+        accumulated: gradients of earlier parts of the batch, that are there as well then.
+        counts: what a start from counts holds before all that.
     """
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
+    accumulated: int = 0
+    counts: int = 0
 
     @property
     def total(self) -> int:
-        """All of it."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        """When it is most: activations go as gradients come."""
+        training = self.weights + self.optimizer + max(self.gradients, self.activations + self.accumulated)
+        return max(training, self.counts)
 
     def __str__(self) -> str:
         """``2.31 GiB (weights 0.51, ...)``."""
         parts = {"weights": self.weights, "gradients": self.gradients, "optimiser": self.optimizer,
                  "activations": self.activations}  # fmt: skip
+        parts |= {"before them counts": self.counts} if self.counts else {}
         listed = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items())
         return f"{self.total / GIB:.2f} GiB ({listed})"
 
 
 def estimate_memory(
-    model: Transformer, *, dtype: DtypeName, num_rows: int, sequence_length: int, attention: AttentionName
+    model: Transformer,
+    *,
+    dtype: DtypeName,
+    num_rows: int,
+    sequence_length: int,
+    attention: AttentionName,
+    is_compiled: bool = False,
+    is_accumulating: bool = False,
+    is_counted: bool = False,
+    vocabulary_share: float = 1.0,
 ) -> MemoryEstimate:
-    """Memory for training a model, which may be on the meta device, with so many rows at once."""
+    """Memory for training a model, which may be on the meta device, with so many rows at once.
+
+    Args:
+        is_accumulating: whether a step adds up the gradients of several such parts.
+        is_counted: whether it starts from counts.
+        vocabulary_share: that labels are compared with.
+    """
     size = getattr(torch, dtype).itemsize
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     num_trained = sum(weight.numel() for weight in trained.values())
@@ -58,13 +83,19 @@ def estimate_memory(
     optimizer = sum(MASTER * weight.numel() * (1 if is_for_muon(name, weight) else 2)
                     for name, weight in trained.items())  # fmt: skip
     places = num_rows * sequence_length
-    a_layer = places * _layer_bytes(model, size, sequence_length, attention)
-    layers = model.config.num_hidden_layers + 1  # one more for what flows back through a layer
-    learns = model.output_weight.requires_grad
-    kept = layers * a_layer + head_bytes(model.config, size, places, model.vocab_size, learns=learns)
-    if attention == "masked":
-        kept = round(HOLES * (kept + places * sequence_length * MASTER))  # the mask, the same in all layers
-    return MemoryEstimate(weights, gradients, optimizer, kept)
+    a_layer = HOLES * places * _layer_bytes(model, size, sequence_length, attention, is_compiled=is_compiled)
+    learns, layers = model.output_weight.requires_grad, model.config.num_hidden_layers
+    head = head_bytes(
+        model.config, size, places, model.vocab_size, learns=learns, is_native=attention == "blocked",
+        vocabulary_share=vocabulary_share,
+    )  # fmt: skip
+    in_loss = layers * a_layer + head
+    backward = (layers + (LAYERS_COMPILED if is_compiled else LAYERS_EAGER)) * a_layer
+    mask = places * sequence_length * MASTER if attention == "masked" else 0  # the same in all layers
+    activations = WORKSPACE + round(max(in_loss, backward)) + mask
+    counts = is_counted * NUM_COUNT_TABLES * MASTER * model.vocab_size**2
+    accumulated = is_accumulating * MASTER * num_trained
+    return MemoryEstimate(weights, gradients, optimizer, activations, accumulated, counts)
 
 
 def shared_memory(needed: MemoryEstimate, way: Way, num_processes: int) -> MemoryEstimate:
@@ -85,17 +116,25 @@ def memory_bytes(machine: Machine) -> int:
     return round(machine.memory_gib * GIB)
 
 
-def flops_per_token(model: Transformer, *, sequence_length: int) -> int:
-    """Operations to train on one token; a frozen matrix takes no gradient, which is a third of its part."""
-    all_trained = model.config.flops_per_token(vocab_size=model.vocab_size, sequence_length=sequence_length)
+def flops_per_token(model: Transformer, *, sequence_length: int, num_outputs: float | None = None) -> float:
+    """Operations to train on one token; a frozen matrix takes no gradient, which is a third of its part.
+
+    Args:
+        num_outputs: tokens that the output head compares with; None = the vocabulary.
+    """
+    config, passes = model.config, 6 if model.output_weight.requires_grad else 4
+    spared = 0.0 if num_outputs is None else (model.vocab_size - num_outputs) * config.hidden_size
+    all_trained = config.flops_per_token(vocab_size=model.vocab_size, sequence_length=sequence_length)
     if model.output_weight.requires_grad:
-        return all_trained
-    frozen = model.config.num_matrix_parameters + model.output_weight.numel()
+        return all_trained - passes * spared
+    frozen = config.num_matrix_parameters + model.output_weight.numel()
     factors = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    return all_trained - 2 * frozen + 6 * factors
+    return all_trained - 2 * frozen + 6 * factors - passes * spared
 
 
-def _layer_bytes(model: Transformer, size: int, sequence_length: int, attention: AttentionName) -> int:
+def _layer_bytes(
+    model: Transformer, size: int, sequence_length: int, attention: AttentionName, *, is_compiled: bool = False
+) -> int:
     """Kept for one place of one layer."""
-    learn = model.model.norm.weight.requires_grad
-    return layer_bytes(model.config, size, sequence_length, attention=attention, norms_learn=learn)
+    kinds = {"norms_learn": model.model.norm.weight.requires_grad, "is_compiled": is_compiled}
+    return layer_bytes(model.config, size, sequence_length, attention=attention, **kinds)

@@ -22,8 +22,19 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     """Sum of -log softmax(hidden @ weight.T)[label]; gradients are made in the forward pass, chunk by chunk."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_NM: Tensor, weight_VM: Tensor, labels_N: Tensor, is_native: bool) -> Tensor:
-        """Returns the sum in float32 and keeps for backward the gradients that are wanted: a frozen weight has none."""
+    def forward(
+        ctx: Any,
+        hidden_NM: Tensor,
+        weight_VM: Tensor,
+        labels_N: Tensor,
+        is_native: bool,
+        offset_V: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the sum in float32 and keeps for backward the gradients that are wanted: a frozen weight has none.
+
+        Args:
+            offset_V: added to all logits but the label's own.
+        """
         hidden_learns, weight_learns, *_ = ctx.needs_input_grad
         learns, errors = hidden_learns or weight_learns, native_errors_of if is_native else errors_of
         grad_hidden = torch.empty_like(hidden_NM) if hidden_learns else None
@@ -31,7 +42,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden_NM.device)
         for start in range(0, len(labels_N), CHUNK):
             span = slice(start, start + CHUNK)
-            logits, labels = hidden_NM[span] @ weight_VM.T, labels_N[span]
+            labels = labels_N[span]
+            logits = _logits(hidden_NM[span], weight_VM, labels, offset_V)
             if not learns and not is_native:
                 total += F.cross_entropy(logits.float(), labels, reduction="sum")
                 continue
@@ -48,7 +60,15 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
         """Scales the gradients that forward made."""
         scale = grad_outputs[0]
-        return *(None if grad is None else (grad * scale).to(ctx.dtype) for grad in ctx.gradients), None, None
+        return *(None if grad is None else (grad * scale).to(ctx.dtype) for grad in ctx.gradients), None, None, None
+
+
+def _logits(hidden_NM: Tensor, weight_VM: Tensor, labels_N: Tensor, offset_V: Tensor | None) -> Tensor:
+    if offset_V is None:
+        return hidden_NM @ weight_VM.T
+    offset_V = offset_V.to(hidden_NM.dtype)
+    logits_NV = torch.addmm(offset_V, hidden_NM, weight_VM.T)
+    return logits_NV.scatter_add_(1, labels_N[:, None], -offset_V[labels_N, None])
 
 
 def errors_of(logits_NV: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,11 +13,16 @@ from duologue.training.out_of_memory import is_out_of_memory
 from duologue.training.sharing import micro_batches, rows_of_piece
 from duologue.training.spread import Spread, Way
 from duologue.training.stage import Stage
+from duologue.training.vocabulary_sample import Candidates, VocabularySampler
 from duologue.training.world import World
 
 
 class StepGradient:
-    """Works out a step's loss and leaves its gradient, cut to a length, with the master weights."""
+    """Works out a step's loss and leaves its gradient, cut to a length, with the master weights.
+
+    Attributes:
+        num_outputs: tokens that labels are compared with in steps that are sampled, about; None = the vocabulary.
+    """
 
     def __init__(
         self,
@@ -32,9 +37,14 @@ class StepGradient:
         self._stage, self._spread, self._compiler = stage, spread, compiler
         self._decided, self._world, self._on_note = decided, world, on_note
         self._is_rehearsed = spread.way is not Way.DDP
+        self._sampler = _sampler_of(stage, spread.whole.vocab_size)
+        self.num_outputs: int | None = None
 
-    def work_out(self, step: int) -> tuple[float, float]:
+    def work_out(self, step: int, *, is_sampled: bool = False) -> tuple[float, float]:
         """The loss of a step in nats a label, and how long its gradient was; both the same in all processes.
+
+        Args:
+            is_sampled: whether labels are compared with a sample of the vocabulary.
 
         Raises:
             OutOfMemoryError: there is no room for a single row.
@@ -42,29 +52,31 @@ class StepGradient:
         if not self._is_rehearsed:
             # After its first backward pass DDP orders the sums anew. No real step comes before that, or the first one
             # after a resume would be added up in another order than in an unbroken run.
-            self._add_up(step)
+            self._add_up(step, is_sampled=is_sampled)
             self._spread.masters.clear_gradients()
             self._is_rehearsed = True
         while True:
             try:
-                return self._add_up(step)
+                return self._add_up(step, is_sampled=is_sampled)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
             self._spread.masters.clear_gradients()
             self._halve(step)  # only here is what the failed try held free again
 
-    def backward(self, batch: Batch) -> float:
+    def backward(self, batch: Batch, candidates: Candidates | None = None) -> float:
         """Adds the gradient of a batch's summed loss to the masters'; gives that loss."""
-        return add_gradient(batch, self._spread, self._compiler, device=self._stage.machine.device)
+        device = self._stage.machine.device
+        return add_gradient(batch, self._spread, self._compiler, device=device, candidates=candidates)
 
-    def _add_up(self, step: int) -> tuple[float, float]:
+    def _add_up(self, step: int, *, is_sampled: bool) -> tuple[float, float]:
         stage, world, rows_at_once = self._stage, self._world, self._decided.now.rows_at_once
         num_rows, total, num_labels = stage.config.rows_a_step, 0.0, 0.0
         first, size = step * num_rows, rows_of_piece(num_rows, world.size, rows_at_once)
+        candidates = self._candidates(step, num_labels=size * stage.train.plan.sequence_length) if is_sampled else None
         for rows in micro_batches(num_rows, rank=world.rank, world_size=world.size, rows_at_once=rows_at_once):
             batch = stage.train.samples(range(first + rows.start, first + rows.stop), num_rows=size)
-            total += self.backward(batch)
+            total += self.backward(batch, candidates)
             num_labels += batch.num_labels
         total, num_labels = world.sum([total, num_labels])
         num_labels = max(1.0, num_labels)
@@ -72,6 +84,11 @@ class StepGradient:
         masters.scale_gradients(world.size / num_labels)  # the processes' gradients were averaged, not added
         norm = masters.clip_gradients(stage.config.max_gradient_norm)
         return total / num_labels, world.first(float(norm))
+
+    def _candidates(self, step: int, *, num_labels: int) -> Candidates | None:
+        candidates = self._sampler.draw(step, self._stage.machine.device) if self._sampler else None
+        self.num_outputs = candidates.usual_size(num_labels) if candidates else None
+        return candidates
 
     def _halve(self, step: int) -> None:
         rows, length = self._decided.now.rows_at_once, self._stage.train.plan.sequence_length
@@ -86,12 +103,25 @@ class StepGradient:
         self._on_note(f"{name} step {step}: memory ended; now {fewer}, and as many a step as before")
 
 
-def add_gradient(batch: Batch, spread: Spread, compiler: Compiler, *, device: str) -> float:
-    """Adds the gradient of a batch's summed loss to the masters'; gives that loss."""
+def _sampler_of(stage: Stage, vocab_size: int) -> VocabularySampler | None:
+    share = stage.config.vocabulary_share
+    if share == 1:
+        return None
+    return VocabularySampler.of(stage.train.shards, vocab_size, share, seed=stage.config.seed)
+
+
+def add_gradient(
+    batch: Batch, spread: Spread, compiler: Compiler, *, device: str, candidates: Candidates | None = None
+) -> float:
+    """Adds the gradient of a batch's summed loss to the masters'; gives that loss.
+
+    Args:
+        candidates: that stand for the vocabulary; None = all of it.
+    """
     tensors = tensors_of(batch, device)
 
     def loss_and_gradients(forward: Forward) -> float:
-        loss = spread.loss(forward, *tensors)
+        loss = spread.loss(forward, *tensors, candidates=candidates)
         loss.backward()
         return loss.item()
 

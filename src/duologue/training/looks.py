@@ -36,6 +36,7 @@ class Looks:
     ) -> None:
         """Counts the stage's time from ``elapsed_s`` on; of the first ``judged`` steps the clock has no more to say."""
         self._judged = judged
+        self.last_loss: float | None = None
         self._stage, self._spread, self._compiler = stage, spread, compiler
         self._decided, self._world, self._looked_until_s = decided, world, elapsed_s
 
@@ -62,7 +63,8 @@ class Looks:
             total += self._compiler.call(partial(self._loss_only, batch))
             num_labels += batch.num_labels
         total, num_labels = world.sum([total, num_labels])
-        return total / max(1.0, num_labels)
+        self.last_loss = total / max(1.0, num_labels)
+        return self.last_loss
 
     def _loss_only(self, batch: Batch, forward: Forward) -> float:
         tensors = tensors_of(batch, self._stage.machine.device)

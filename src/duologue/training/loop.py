@@ -39,6 +39,7 @@ from duologue.training.world import World
 from duologue.transformer.model import Transformer
 
 FEWEST_TIMED_STEPS = 3  # before the clock may decide anything
+HEAD_SHARE_OF_PEAK = 0.75  # at which an output head multiplies
 SAVING_S = 1.0  # kept for the plot and the model folder at the end
 ALONE = World()
 
@@ -133,7 +134,8 @@ class Trainer:
         start, state, is_typical = time.monotonic(), self.state, self.compiler.is_proven
         if self.config.minutes:
             self._let_clock_decide()
-        loss, norm = self.gradient.work_out(state.step)
+        is_settling = state.schedule.is_settling(state.step)
+        loss, norm = self.gradient.work_out(state.step, is_sampled=not is_settling)
         verdict, fault = state.guard.judge(loss, norm)
         rate = state.schedule.rate(state.step) * state.guard.rate_scale
         if verdict is Verdict.TAKE:
@@ -215,9 +217,25 @@ class Trainer:
         return (self.state.schedule.total_steps - self.state.step) * statistics.median(self.state.step_seconds)
 
     def _share_of_peak(self, tokens_per_s: float) -> float:
-        peak = self.stage.machine.gflops.get(self.decided.now.dtype, 0.0) * self.world.size
-        flops = flops_per_token(self.model, sequence_length=self.stage.train.plan.sequence_length)
-        return tokens_per_s * flops / (peak * 1e9) if peak else 0.0
+        num_outputs = None if self.state.schedule.is_settling(self.state.step - 1) else self.gradient.num_outputs
+        return tokens_per_s * self._flops(num_outputs) / self._peak if self._peak else 0.0
+
+    def _slower_s(self) -> float:
+        """What the steps ahead take longer than those so far, on average: the last ones see the whole vocabulary."""
+        schedule, step = self.state.schedule, self.state.step
+        if not self._peak or schedule.is_settling(step):
+            return 0.0
+        more = self._flops(None) - self._flops(self.gradient.num_outputs)
+        return schedule.settling_share(step) * self.config.batch_tokens * more / (HEAD_SHARE_OF_PEAK * self._peak)
+
+    def _flops(self, num_outputs: int | None) -> float:
+        length = self.stage.train.plan.sequence_length
+        return flops_per_token(self.model, sequence_length=length, num_outputs=num_outputs)
+
+    @property
+    def _peak(self) -> float:
+        """Operations a second of a large matrix product, in all processes; 0 where nobody knows."""
+        return self.stage.machine.gflops.get(self.decided.now.dtype, 0.0) * self.world.size * 1e9
 
     def _keep_best(self, validation_loss: float | None) -> None:
         if not self.config.patience or validation_loss is None:
@@ -272,7 +290,7 @@ class Trainer:
             state.step,
             elapsed_s=elapsed_s + SAVING_S,
             budget_s=self.config.minutes * 60,
-            step_s=step_s * 1.02 / (1 - min(0.5, share_of_looks)),
+            step_s=(step_s + self._slower_s()) * 1.02 / (1 - min(0.5, share_of_looks)),
             cooldown=self.config.cooldown,
         )
         start, total = state.schedule.cooldown_start, state.schedule.total_steps

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from duologue.data.loader import Batch
 from duologue.tokenizer.encode_conversation import NO_LOSS
 from duologue.training.cross_entropy import ChunkedCrossEntropy
+from duologue.training.vocabulary_sample import Candidates
 from duologue.transformer.attention import AttendIn
 from duologue.transformer.model import Transformer
 
@@ -36,15 +37,24 @@ class PackedLoss(nn.Module):
         document_ids_BT: Tensor,
         labels_BT: Tensor,
         learns: bool = True,
+        candidates: Candidates | None = None,
     ) -> Tensor:
-        """Cross-entropy in nats, summed over all labels; without gradients unless it ``learns``."""
+        """Cross-entropy in nats, summed over all labels; without gradients unless it ``learns``.
+
+        Args:
+            candidates: that stand for the vocabulary; None = all of it.
+        """
         model, labels_N = self.transformer, labels_BT.flatten()
         hidden_NM = forward(model, input_ids_BT, position_ids_BT, document_ids_BT).flatten(0, 1)
         weight_VM = model.output_weight
         if not learns:
             hidden_NM, weight_VM = hidden_NM.detach(), weight_VM.detach()
         kept = (labels_N != NO_LOSS).nonzero().squeeze(1)
-        return ChunkedCrossEntropy.apply(hidden_NM[kept], weight_VM, labels_N[kept], self._is_native)
+        labels_N, offset = labels_N[kept], None
+        if candidates is not None:
+            chosen, labels_N, offset = candidates.among(labels_N)
+            weight_VM = weight_VM.index_select(0, chosen)
+        return ChunkedCrossEntropy.apply(hidden_NM[kept], weight_VM, labels_N, self._is_native, offset)
 
 
 def tensors_of(batch: Batch, device: torch.device | str) -> list[Tensor]:

@@ -9,6 +9,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+SETTLING = 0.6  # of the cooldown, after which what saved time at some cost is left off
 TOLERATED = 0.02  # of the minutes: less than this past the end is no reason to change the plan
 
 
@@ -39,6 +40,16 @@ class Schedule:
         done = (step - self.cooldown_start + 1) / (self.total_steps - self.cooldown_start + 1)
         return rising * (1 - math.sqrt(min(1.0, done)))
 
+    def is_settling(self, step: int) -> bool:
+        """Whether the rate is so low at a step that the model should see its task as it is."""
+        return self.total_steps is not None and step >= self._settling_start(self.total_steps)
+
+    def settling_share(self, step: int) -> float:
+        """Of the steps from this one on, at the start of the cooldown or in it, those that settle."""
+        if self.total_steps is None or step >= self.total_steps:
+            return 1 - SETTLING
+        return (self.total_steps - max(step, self._settling_start(self.total_steps))) / (self.total_steps - step)
+
     def is_over(self, step: int) -> bool:
         """Whether the stage ends before this step."""
         return self.total_steps is not None and step >= self.total_steps
@@ -52,6 +63,10 @@ class Schedule:
                 self.cooldown_start, self.total_steps = step, step + fitting_steps
         elif (self.total_steps - step) * step_s > left_s + TOLERATED * budget_s:
             self.total_steps = min(self.total_steps, step + fitting_steps)
+
+    def _settling_start(self, total_steps: int) -> float:
+        start = total_steps if self.cooldown_start is None else self.cooldown_start
+        return start + SETTLING * (total_steps - start)
 
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""

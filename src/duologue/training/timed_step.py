@@ -17,6 +17,7 @@ from duologue.training.gradient import add_gradient
 from duologue.training.native_kernels import is_native_here
 from duologue.training.optim import Optimizers
 from duologue.training.spread import Way, spread
+from duologue.training.vocabulary_sample import VocabularySampler
 from duologue.training.world import World
 from duologue.transformer.config import TransformerConfig
 from duologue.transformer.model import Transformer
@@ -41,10 +42,18 @@ class TimedStep:
     """A model with random weights that takes steps on rows of one document each."""
 
     def __init__(
-        self, shape: TransformerConfig, config: StageConfig, *, vocab_size: int, dtype: DtypeName, is_compiled: bool
+        self,
+        shape: TransformerConfig,
+        config: StageConfig,
+        *,
+        vocab_size: int,
+        dtype: DtypeName,
+        is_compiled: bool,
+        sampler: VocabularySampler | None = None,
     ) -> None:
         """Nothing is compiled before the first step."""
         self.config, self.vocab_size, self._device = config, vocab_size, best_device()
+        self._sampler = sampler
         torch.manual_seed(config.seed)
         model = Transformer(shape, vocab_size=vocab_size)
         self.is_native = is_native_here(config, dtype, self._device, shape.head_dim)
@@ -59,10 +68,10 @@ class TimedStep:
         """One step on tokens [rows, length + 1], as many rows at once as the settings say."""
         start, masters = time.perf_counter(), self._spread.masters
         rows, at_once = len(tokens), self.config.rows_at_once
-        loss = 0.0
+        loss, candidates = 0.0, self._sampler.draw(0, self._device) if self._sampler else None
         for first in range(0, rows, at_once):
             batch = _batch(tokens[first : first + at_once])
-            loss += add_gradient(batch, self._spread, self.compiler, device=self._device)
+            loss += add_gradient(batch, self._spread, self.compiler, device=self._device, candidates=candidates)
         num_labels = rows * (tokens.shape[1] - 1)
         masters.scale_gradients(1 / num_labels)
         masters.clip_gradients(self.config.max_gradient_norm)

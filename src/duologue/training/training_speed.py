@@ -78,7 +78,8 @@ def measure_training(
         model = Transformer(shape, vocab_size=vocab_size)
     memory = estimate_memory(
         model, dtype=dtype, num_rows=config.rows_at_once, sequence_length=length,
-        attention=attention_name(is_native=step.is_native, is_compiled=is_compiled),
+        attention=attention_name(is_native=step.is_native, is_compiled=is_compiled), is_compiled=is_compiled,
+        is_accumulating=config.rows_at_once < config.rows_a_step,
     )  # fmt: skip
     flops = shape.flops_per_token(vocab_size=vocab_size, sequence_length=length)
     tokens_per_s = rows * length / step_s

@@ -76,7 +76,7 @@ def test_lora_is_no_remedy_for_pretraining_nor_for_lora() -> None:
 
 
 def test_long_rows_fit_where_the_compiler_is_left_out() -> None:
-    config = replace(CONFIG, sequence_length=1024)
+    config = replace(CONFIG, sequence_length=2048)
     assert refusal(setup_of(config=config, is_compiled=True), needs(config)).endswith("or --finetuning.compile off")
     assert "compile" not in refusal(setup_of(config=config), needs(config) - 1)
 

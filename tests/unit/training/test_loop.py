@@ -79,19 +79,20 @@ class StopError(Exception):
     """Ends a run as a kill would."""
 
 
-@pytest.mark.parametrize("rank", [0, 4], ids=["full", "lora"])
+@pytest.mark.parametrize(("rank", "share"), [(0, 1.0), (4, 1.0), (0, 0.2)], ids=["full", "lora", "sampled"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_stopped_run_goes_on_to_the_same_bits(build, dtype: str, rank: int) -> None:
-    whole = weights(build("whole", rank=rank, dtype=dtype).run())
+def test_a_stopped_run_goes_on_to_the_same_bits(build, dtype: str, rank: int, share: float) -> None:
+    settings = {"rank": rank, "dtype": dtype, "vocabulary_share": share}
+    whole = weights(build("whole", **settings).run())
 
     def stop_at_7(metrics: StepMetrics, seconds_left: float | None) -> None:
         if metrics.step == 7:
             raise StopError
 
     with pytest.raises(StopError):
-        build("cut", Hooks(on_step=stop_at_7), rank=rank, dtype=dtype, save_every_s=0).run()
+        build("cut", Hooks(on_step=stop_at_7), **settings, save_every_s=0).run()
     notes: list[str] = []
-    resumed = build("cut", Hooks(on_note=notes.append), rank=rank, dtype=dtype)
+    resumed = build("cut", Hooks(on_note=notes.append), **settings)
     assert notes == ["going on from step 7"]
     for name, tensor in weights(resumed.run()).items():
         assert torch.equal(tensor, whole[name]), name

@@ -20,6 +20,16 @@ def test_rate_rises_stays_and_falls() -> None:
     assert schedule.is_over(100)
 
 
+def test_a_stage_settles_when_most_of_the_cooldown_is_over() -> None:
+    schedule = Schedule.of_steps(100, warmup_steps=10, cooldown=0.5)
+    assert [step for step in range(100) if schedule.is_settling(step)] == list(range(80, 100))
+    assert schedule.settling_share(50) == pytest.approx(20 / 50)
+    assert schedule.settling_share(90) == 1
+    assert not any(Schedule.of_steps(100, warmup_steps=10, cooldown=0.0).is_settling(step) for step in range(100))
+    assert not Schedule(warmup_steps=10).is_settling(10_000)  # the clock has not decided yet
+    assert Schedule(warmup_steps=10).settling_share(10_000) == pytest.approx(0.4)
+
+
 def test_the_clock_decides_once_while_steps_stay_as_fast() -> None:
     schedule = Schedule(warmup_steps=0)
     schedule.decide(5, elapsed_s=50, budget_s=100, step_s=1, cooldown=0.4)
