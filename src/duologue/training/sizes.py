@@ -1,4 +1,4 @@
-"""The sizes from which a model for the minutes is chosen, each up to twice or three times the one before; needs no torch."""
+"""The sizes from which a model for the minutes is chosen, each twice or three times the one before; needs no torch."""
 
 from __future__ import annotations
 
