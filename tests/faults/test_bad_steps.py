@@ -33,8 +33,8 @@ def spoil(
     """Multiplies loss and gradients of the steps ``at``; the same step again only so many times in all."""
     real, left = trainer.gradient.backward, {step: times for step in at}
 
-    def backward(batch):
-        total, step = real(batch), trainer.state.step
+    def backward(batch, candidates):
+        total, step = real(batch, candidates), trainer.state.step
         if not left.get(step):
             return total
         left[step] -= 1
@@ -163,9 +163,9 @@ def spoil_at_full_rate(trainer: Trainer, steps: tuple[int, ...]) -> Trainer:
     """Steps that fail each time they are taken, until the run has gone back with lower rates."""
     real = trainer.gradient.backward
 
-    def backward(batch):
+    def backward(batch, candidates):
         is_bad = trainer.state.step in steps and trainer.state.guard.rate_scale == 1.0
-        return real(batch) * (math.nan if is_bad else 1.0)
+        return real(batch, candidates) * (math.nan if is_bad else 1.0)
 
     trainer.gradient.backward = backward
     return trainer
