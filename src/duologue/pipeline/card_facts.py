@@ -28,6 +28,6 @@ def card_facts(named: NamedRecipe, stage: str, trainer: Trainer, init: Path | No
                 "minutes": round(trainer.elapsed_s / 60, 1)}  # fmt: skip
     if stage == "finetuning" and recipe.lora.rank:
         training["LoRA"] = recipe.lora.description
-    looked = state.best_loss if math.isfinite(state.best_loss) else "no dialogues kept back"
+    looked = state.best_loss if math.isfinite(state.best_loss) else trainer.looks.last_loss or "no dialogues kept back"
     licence = "other" if recipe.data.files or init else OUR_LICENCE
-    return CardFacts(licence, data, training, {"best validation loss, nats a token": looked})
+    return CardFacts(licence, data, training, {"validation loss, nats a token": looked})

@@ -16,7 +16,6 @@ from duologue.training.chooser import MOST_EPOCHS, Outcome
 from duologue.training.identity import difference
 from duologue.transformer.config import TransformerConfig
 
-BATCH_OF_RATES = 4096  # tokens of a step that a recipe's rates are for; they grow with the root of the batch
 RATES = ("learning_rate", "embedding_learning_rate", "head_learning_rate")
 
 
@@ -68,14 +67,20 @@ class Choice:
         return f"validation loss {loss:.2f}{compared}"
 
     def applied(self, named: NamedRecipe) -> NamedRecipe:
-        """The recipe with what was chosen; flags win over it."""
-        came, stage = self.outcome, named.recipe.pretraining
-        growth = (came.batch_tokens / BATCH_OF_RATES) ** 0.5
+        """The recipe with what was chosen; flags win over it.
+
+        The recipe's rates are for its own batch, and grow with the root of the batch.
+        """
+        came, stage, context = self.outcome, named.recipe.pretraining, named.recipe.transformer.max_position_embeddings
+        length = stage.sequence_length if "pretraining.sequence_length" in named.given else came.sequence_length
+        length = min(length, context) if "transformer.max_position_embeddings" in named.given else length
+        is_batch_given = "pretraining.batch_tokens" in named.given
+        growth = 1.0 if is_batch_given else (came.batch_tokens / stage.batch_tokens) ** 0.5
         chosen = {f"transformer.{name}": getattr(came.shape, name) for name in SHAPE_SETTINGS}
         chosen |= {f"pretraining.{name}": getattr(stage, name) * growth for name in RATES}
         chosen |= {
-            "transformer.max_position_embeddings": came.sequence_length,
-            "pretraining.sequence_length": came.sequence_length,
+            "transformer.max_position_embeddings": length,
+            "pretraining.sequence_length": length,
             "pretraining.batch_tokens": came.batch_tokens,
             "pretraining.micro_batch_tokens": self.tokens_at_once,
         }

@@ -22,6 +22,7 @@ from duologue.pipeline.recipe import Recipe
 from duologue.runtime import DtypeName, Machine
 from duologue.training.chooser import Budget, Outcome, choose, usual_length
 from duologue.training.config import StageConfig
+from duologue.training.cost import HEAD_SHARE_OF_PEAK
 from duologue.training.schedule import SETTLING
 from duologue.training.sizes import shapes_like
 from duologue.training.timed_step import TimedStep
@@ -75,7 +76,7 @@ class Chooser:
     def asked(self) -> dict[str, Any]:
         """What a choice is for."""
         manifest = self.train.manifest
-        return {"minutes": self._stage.minutes, "tokenizer": manifest.tokenizer, "tokens": manifest.num_tokens}
+        return self._stage.binding | {"tokenizer": manifest.tokenizer, "tokens": manifest.num_tokens}
 
     def choice(self) -> Choice:
         """A new one."""
@@ -109,9 +110,9 @@ class Chooser:
         taken = [step.take(tokens).seconds for _ in range(1 + STEPS_TIMED)]
         step_s = statistics.median(taken[1:]) / (COMPILED_GAIN if self._is_compiled else 1.0)
         num_tokens = tokens[:, 1:].size
-        # The last steps see the whole vocabulary, at the rate of a large product.
+        # The last steps see the whole vocabulary.
         more = 6 * (self.vocab_size - self._num_outputs) * shape.hidden_size * num_tokens
-        step_s += self._stage.cooldown * (1 - SETTLING) * more / self._flops
+        step_s += self._stage.cooldown * (1 - SETTLING) * more / (HEAD_SHARE_OF_PEAK * self._flops)
         return self.world.size * num_tokens / step_s
 
     def _start_s(self) -> float:

@@ -55,8 +55,6 @@ STAGES: tuple[StageName, ...] = ("pretraining", "finetuning")
 FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
 MAX_COUNTED_VOCAB = 16_384  # the table of its pairs takes 1 GiB, and is held twice
 LONGEST_ROW = 1024  # unless the recipe asks for more: attention costs the square of it
-# What may differ when a checkpoint is continued, since no weight depends on it.
-FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints", "micro_batch_tokens")
 
 
 @dataclass(frozen=True)
@@ -317,8 +315,8 @@ class Pipeline:
         return True
 
     def _identity(self, name: StageName, plan: StagePlan, start: Path | None) -> dict[str, Any]:
-        settings = {key: value for key, value in to_mapping(plan.config).items() if key not in FREE_SETTINGS}
-        settings |= {"lora": self._lora(name).description or None, "rows_a_step": plan.config.rows_a_step}
+        config, lora = plan.config, self._lora(name).description or None
+        settings = config.binding | {"lora": lora, "rows_a_step": config.rows_a_step}
         shape = to_mapping(self.recipe.transformer)
         origin = {"init": _fingerprint(start)} if start else {"shape": shape}
         return {"data": plan.shards.manifest.tokenizer, **settings, **origin}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from duologue.config import require
+from duologue.config import require, to_mapping
 
 CHUNK = 1024  # places whose logits stand in memory at once
 FSDP_FROM_PARAMETERS = 300_000_000  # smaller models are copied to every rank (DDP), larger ones are shared out (FSDP2)
+# What may differ when a checkpoint is continued, since no weight depends on it.
+FREE_SETTINGS = ("evaluate_every", "save_every_s", "keep_checkpoints", "micro_batch_tokens")
 NEAREST_ANCHOR = 3  # steps between a bad step and the one to go back to, at least
 
 
@@ -80,6 +82,11 @@ class StageConfig:
         """Rows in an optimiser step, of all processes together: a whole number of what goes through at once."""
         at_once = self.rows_at_once
         return at_once * max(1, self.batch_tokens // (at_once * self.sequence_length))
+
+    @property
+    def binding(self) -> dict[str, Any]:
+        """The settings that must be the same for a checkpoint to be continued."""
+        return {name: value for name, value in to_mapping(self).items() if name not in FREE_SETTINGS}
 
     @property
     def is_open(self) -> bool:

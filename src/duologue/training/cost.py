@@ -14,9 +14,11 @@ from duologue.transformer.model import Transformer
 
 GIB = 2**30
 # Measured: experiments/LOG.md. What the heap holds over what is in use, since tensors come and go between those that
-# stay; and what flows back through a layer, in layers' worth of activations.
-HOLES, LAYERS_COMPILED, LAYERS_EAGER = 1.15, 1, 2
+# stay, unless most of it are a few large ones; and what flows back through a layer, in layers' worth of activations.
+HOLES: dict[AttentionName, float] = {"masked": 1.15, "blocked": 1.15, "products": 1.0}
+LAYERS_COMPILED, LAYERS_EAGER = 1, 2
 WORKSPACE = 2**25  # of the library that multiplies
+HEAD_SHARE_OF_PEAK = 0.75  # at which an output head multiplies (measured)
 NUM_COUNT_TABLES = 2  # of all pairs of tokens: as they were counted, and what is made of them
 
 
@@ -83,7 +85,7 @@ def estimate_memory(
     optimizer = sum(MASTER * weight.numel() * (1 if is_for_muon(name, weight) else 2)
                     for name, weight in trained.items())  # fmt: skip
     places = num_rows * sequence_length
-    a_layer = HOLES * places * _layer_bytes(model, size, sequence_length, attention, is_compiled=is_compiled)
+    a_layer = HOLES[attention] * places * _layer_bytes(model, size, sequence_length, attention, is_compiled)
     learns, layers = model.output_weight.requires_grad, model.config.num_hidden_layers
     head = head_bytes(
         model.config, size, places, model.vocab_size, learns=learns, is_native=attention == "blocked",
@@ -105,8 +107,8 @@ def shared_memory(needed: MemoryEstimate, way: Way, num_processes: int) -> Memor
     optimizer = needed.optimizer // num_processes
     if way is Way.DDP:
         return replace(needed, optimizer=optimizer)
-    parts = {"weights": needed.weights // num_processes, "gradients": needed.gradients // num_processes}
-    return replace(needed, **parts, optimizer=optimizer)
+    parts = ("weights", "gradients", "accumulated")
+    return replace(needed, **{name: getattr(needed, name) // num_processes for name in parts}, optimizer=optimizer)
 
 
 def memory_bytes(machine: Machine) -> int:
@@ -133,7 +135,7 @@ def flops_per_token(model: Transformer, *, sequence_length: int, num_outputs: fl
 
 
 def _layer_bytes(
-    model: Transformer, size: int, sequence_length: int, attention: AttentionName, *, is_compiled: bool = False
+    model: Transformer, size: int, sequence_length: int, attention: AttentionName, is_compiled: bool = False
 ) -> int:
     """Kept for one place of one layer."""
     kinds = {"norms_learn": model.model.norm.weight.requires_grad, "is_compiled": is_compiled}

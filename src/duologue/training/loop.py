@@ -22,7 +22,7 @@ from duologue.durable_files import remove_leftovers
 from duologue.errors import NumericalError, RunFolderError
 from duologue.training.checkpoint import Checkpoint, StoredCheckpoint, load_newest_checkpoint, save_checkpoint
 from duologue.training.compiled import Compiler
-from duologue.training.cost import flops_per_token
+from duologue.training.cost import HEAD_SHARE_OF_PEAK, flops_per_token
 from duologue.training.decisions import DecisionFile, Decisions, End
 from duologue.training.gradient import StepGradient
 from duologue.training.identity import difference
@@ -39,7 +39,6 @@ from duologue.training.world import World
 from duologue.transformer.model import Transformer
 
 FEWEST_TIMED_STEPS = 3  # before the clock may decide anything
-HEAD_SHARE_OF_PEAK = 0.75  # at which an output head multiplies
 SAVING_S = 1.0  # kept for the plot and the model folder at the end
 ALONE = World()
 

@@ -39,6 +39,20 @@ def test_flags_win_over_it() -> None:
     flags = {"pretraining.batch_tokens": 2048, "pretraining.learning_rate": 0.5, "pretraining.sequence_length": 128}
     stage = CHOICE.applied(load_recipe("race", flags)).recipe.pretraining
     assert (stage.batch_tokens, stage.learning_rate, stage.sequence_length) == (2048, 0.5, 128)
+    assert stage.embedding_learning_rate == load_recipe("race", {}).recipe.pretraining.embedding_learning_rate
+
+
+@pytest.mark.parametrize(
+    ("flags", "length", "context"),
+    [
+        ({"pretraining.sequence_length": 1024}, 1024, 1024),
+        ({"transformer.max_position_embeddings": 128}, 128, 128),
+        ({"transformer.max_position_embeddings": 2048}, 512, 2048),
+    ],
+)
+def test_rows_and_context_fit_each_other(flags: dict[str, int], length: int, context: int) -> None:
+    recipe = CHOICE.applied(load_recipe("race", flags)).recipe
+    assert (recipe.pretraining.sequence_length, recipe.transformer.max_position_embeddings) == (length, context)
 
 
 def test_a_shape_asked_for_leaves_nothing_to_choose() -> None:
