@@ -19,7 +19,9 @@ HOLES: dict[AttentionName, float] = {"masked": 1.15, "blocked": 1.15, "products"
 LAYERS_COMPILED, LAYERS_EAGER = 1, 2
 WORKSPACE = 2**25  # of the library that multiplies
 HEAD_SHARE_OF_PEAK = 0.75  # at which an output head multiplies (measured)
-NUM_COUNT_TABLES = 2  # of all pairs of tokens: as they were counted, and what is made of them
+# A start from counts: tables of all pairs of tokens, as they were counted and what is made of them; and matrices of a
+# row a token, for their singular vectors and the fit (measured).
+NUM_COUNT_TABLES, NUM_COUNT_MATRICES = 2, 10
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def estimate_memory(
     backward = (layers + (LAYERS_COMPILED if is_compiled else LAYERS_EAGER)) * a_layer
     mask = places * sequence_length * MASTER if attention == "masked" else 0  # the same in all layers
     activations = WORKSPACE + round(max(in_loss, backward)) + mask
-    counts = is_counted * NUM_COUNT_TABLES * MASTER * model.vocab_size**2
+    numbers_a_token = NUM_COUNT_TABLES * model.vocab_size + NUM_COUNT_MATRICES * model.config.hidden_size
+    counts = is_counted * MASTER * model.vocab_size * numbers_a_token
     accumulated = is_accumulating * MASTER * num_trained
     return MemoryEstimate(weights, gradients, optimizer, activations, accumulated, counts)
 
