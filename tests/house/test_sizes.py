@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "src" / "duologue"
 FILE_LINES = 400  # the aim is 300
 FUNCTION_LINES = 60  # the aim is 40
-PACKAGE_LINES = 24_000
+PACKAGE_LINES = 30_000
 # What the built-in corpus is made of is a table of words more than it is code.
 TABLES = PACKAGE / "data" / "builtin"
 
