@@ -55,14 +55,20 @@ class Schedule:
         return self.total_steps is not None and step >= self.total_steps
 
     def decide(self, step: int, *, elapsed_s: float, budget_s: float, step_s: float, cooldown: float) -> None:
-        """Fixes the end once the time left is the cooldown's share, and draws it nearer where steps became slower."""
+        """Fixes the end once the time left is the cooldown's share; moves it where steps became slower, or quicker.
+
+        While the rate settles the end is only drawn nearer: further away, it would rise again.
+        """
         left_s = budget_s - elapsed_s
         fitting_steps = max(1, int(left_s / step_s))
         if self.total_steps is None:
             if left_s <= cooldown * budget_s:
                 self.cooldown_start, self.total_steps = step, step + fitting_steps
-        elif (self.total_steps - step) * step_s > left_s + TOLERATED * budget_s:
-            self.total_steps = min(self.total_steps, step + fitting_steps)
+            return
+        over_s = (self.total_steps - step) * step_s - left_s
+        is_early = over_s < -TOLERATED * budget_s and not self.is_settling(step)
+        if over_s > TOLERATED * budget_s or is_early:
+            self.total_steps = step + fitting_steps
 
     def _settling_start(self, total_steps: int) -> float:
         start = total_steps if self.cooldown_start is None else self.cooldown_start

@@ -37,7 +37,6 @@ def test_the_clock_decides_once_while_steps_stay_as_fast() -> None:
     schedule.decide(6, elapsed_s=61, budget_s=100, step_s=1.5, cooldown=0.4)
     assert (schedule.cooldown_start, schedule.total_steps) == (6, 6 + 26)
     schedule.decide(7, elapsed_s=62.4, budget_s=100, step_s=1.55, cooldown=0.4)
-    schedule.decide(8, elapsed_s=63, budget_s=100, step_s=0.1, cooldown=0.4)
     assert (schedule.cooldown_start, schedule.total_steps) == (6, 32)
 
 
@@ -47,6 +46,17 @@ def test_a_slower_machine_draws_the_end_nearer() -> None:
     assert (schedule.cooldown_start, schedule.total_steps) == (6, 15)
     schedule.decide(14, elapsed_s=130, budget_s=100, step_s=4, cooldown=0.4)
     assert schedule.is_over(15)
+
+
+def test_a_quicker_machine_moves_the_end_away_until_the_rate_settles() -> None:
+    schedule = Schedule(warmup_steps=0, cooldown_start=6, total_steps=32)
+    schedule.decide(10, elapsed_s=80, budget_s=100, step_s=0.85, cooldown=0.4)  # within a fiftieth of the minutes
+    assert schedule.total_steps == 32
+    schedule.decide(10, elapsed_s=80, budget_s=100, step_s=0.5, cooldown=0.4)
+    assert (schedule.cooldown_start, schedule.total_steps) == (6, 50)
+    assert schedule.is_settling(40)
+    schedule.decide(40, elapsed_s=80, budget_s=100, step_s=0.5, cooldown=0.4)
+    assert schedule.total_steps == 50
 
 
 def test_a_schedule_survives_being_saved() -> None:
