@@ -30,20 +30,27 @@ class Message:
         role: who speaks.
         content: what is said, as plain Unicode text.
         weight: 0 = the turn carries no loss in fine-tuning (OpenAI's field of that name).
+        loss_from: characters at the beginning of a learned turn that carry no loss: a slip, say, before its repair.
     """
 
     role: Role
     content: str
     weight: int = 1
+    loss_from: int = 0
 
     @property
     def is_learned(self) -> bool:
         """Whether fine-tuning learns to say this."""
         return self.role is Role.ASSISTANT and self.weight != 0
 
+    @property
+    def learned_content(self) -> str:
+        """What of the turn fine-tuning learns to say."""
+        return self.content[self.loss_from :] if self.is_learned else ""
+
     @classmethod
     def from_dict(cls, fields: Any) -> Message:
-        """Reads ``{"role", "content", "weight"?}``; raises DataError naming the field that is wrong."""
+        """Reads ``{"role", "content", "weight"?, "loss_from"?}``; raises DataError naming the field that is wrong."""
         if not isinstance(fields, Mapping):
             raise DataError(f"a message is {_kind(fields)}; expected an object with role and content")
         role, content, weight = fields.get("role"), fields.get("content"), fields.get("weight", 1)
@@ -56,12 +63,16 @@ class Message:
             raise DataError(f"content of the {role} message holds half a surrogate pair, which is not Unicode text")
         if isinstance(weight, bool) or weight not in (0, 1, None):
             raise DataError(f"weight of the {role} message is {weight!r}; expected 0 or 1")
-        return cls(known_role, content, 1 if weight is None else int(weight))
+        loss_from = fields.get("loss_from") or 0
+        if isinstance(loss_from, bool) or not isinstance(loss_from, int) or not 0 <= loss_from <= len(content):
+            raise DataError(f"loss_from of the {role} message is {loss_from!r}; expected a number of its characters")
+        return cls(known_role, content, 1 if weight is None else int(weight), loss_from)
 
     def to_dict(self) -> dict[str, Any]:
-        """The message as JSON; ``weight`` only where it is not 1."""
+        """The message as JSON; ``weight`` only where it is not 1, ``loss_from`` only where it is not 0."""
         fields: dict[str, Any] = {"role": str(self.role), "content": self.content}
-        return fields if self.weight == 1 else fields | {"weight": self.weight}
+        fields |= {} if self.weight == 1 else {"weight": self.weight}
+        return fields | ({"loss_from": self.loss_from} if self.loss_from else {})
 
 
 @dataclass(frozen=True, slots=True)

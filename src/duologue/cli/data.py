@@ -1,10 +1,11 @@
-"""Looks into dialogue files before anything is trained on them, and makes large ones ready for it.
+"""Looks into dialogue files before anything is trained on them, makes large ones ready for it, and any of them harder.
 
 Examples:
   duologue data check my.jsonl more.csv
   duologue data check my.jsonl --json
   duologue data show my.jsonl --index 3
   duologue data prepare crawl/*.jsonl.gz --out prepared
+  duologue data augment my.jsonl --preview 5
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import itertools
 from collections.abc import Iterator
 
+from duologue.cli.augment import add_augment, augment_files
 from duologue.cli.prepare import add_prepare, prepare_files
 from duologue.errors import DataError, UsageError
 
@@ -21,18 +23,19 @@ HELP = __doc__
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the second words."""
-    words = parser.add_subparsers(dest="word", metavar="check | show | prepare", required=True)
+    words = parser.add_subparsers(dest="word", metavar="check | show | prepare | augment", required=True)
     check = words.add_parser("check", help="format, counts, duplicates, bad lines")
     show = words.add_parser("show", help="one row with its loss mask painted")
-    for one in (check, show, add_prepare(words)):
+    for one in (check, show, add_prepare(words), add_augment(words)):
         one.add_argument("files", nargs="+", metavar="FILES", help=".jsonl, .json, .csv, .tsv, .txt; also packed")
     show.add_argument("--index", type=int, default=0, metavar="N", help="which row, counted from 0 (default 0)")
     show.add_argument("--model", metavar="MODEL", help="a model folder: paint by its tokens")
 
 
 def run(arguments: argparse.Namespace) -> object:
-    """Checks, shows or prepares; gives the report or the row as JSON."""
-    return {"check": _check, "show": _show, "prepare": prepare_files}[arguments.word](arguments)
+    """Checks, shows, prepares or augments; gives the report or the row as JSON."""
+    words = {"check": _check, "show": _show, "prepare": prepare_files, "augment": augment_files}
+    return words[arguments.word](arguments)
 
 
 def _check(arguments: argparse.Namespace) -> object:

@@ -35,7 +35,7 @@ ELSEWHERE, MACHINE = "From elsewhere and to elsewhere", "This machine"
 VERBS = {
     "quickstart": Verb("duologue.cli.quickstart", WHOLE, "train on the built-in corpus, see how good it is, then chat"),
     "up": Verb("duologue.cli.up", WHOLE, "all stages of a recipe, on your own dialogues or others"),
-    "data": Verb("duologue.cli.data", STAGE, "check, show and prepare dialogue files"),
+    "data": Verb("duologue.cli.data", STAGE, "check, show, prepare and augment dialogue files"),
     "tokenizer": Verb("duologue.cli.tokenizer", STAGE, "train a tokenizer"),
     "pretrain": Verb("duologue.cli.pretrain", STAGE, "learn language: predict the next token"),
     "finetune": Verb("duologue.cli.finetune", STAGE, "learn to reply: predict the right answer"),
@@ -43,6 +43,7 @@ VERBS = {
     "generate": Verb("duologue.cli.generate", MODEL, "reply to each conversation of a file"),
     "score": Verb("duologue.cli.score", MODEL, "rank candidate replies by their probability"),
     "evaluate": Verb("duologue.cli.evaluate", MODEL, "measure a model: bits per byte, right answers"),
+    "attack": Verb("duologue.cli.attack", MODEL, "see how a model stands up to noisy users"),
     "pull": Verb("duologue.cli.pull", ELSEWHERE, "fetch a real pretrained model"),
     "models": Verb("duologue.cli.models", ELSEWHERE, "list the models that are here"),
     "export": Verb("duologue.cli.export", ELSEWHERE, "take a model to other engines, and prove that it is the same"),

@@ -31,7 +31,10 @@ def spans_by_message(row: Row) -> list[Span]:
     spans: list[Span] = []
     for message in row.messages:
         spans.append(Span(f"{START_OF_TURN}{message.role}\n", False))
-        spans.append(Span(f"{message.content}{END_OF_TURN}", message.is_learned))
+        if message.is_learned and message.loss_from:
+            spans.append(Span(message.content[: message.loss_from], False))
+        said = message.learned_content if message.is_learned else message.content
+        spans.append(Span(f"{said}{END_OF_TURN}", message.is_learned))
         spans.append(Span("\n", False))
     return spans
 

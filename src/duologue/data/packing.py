@@ -54,10 +54,13 @@ class PackingPlan:
         return float((self.lengths - 1).sum()) / (self.num_rows * self.sequence_length) if self.num_rows else 0.0
 
 
-def plan_packing(shards: Shards, *, sequence_length: int, turn_id: int, only_learned: bool, seed: int) -> PackingPlan:
+def plan_packing(
+    shards: Shards, *, sequence_length: int, turn_id: int, only_learned: bool, seed: int, reserve: int = 0
+) -> PackingPlan:
     """The packing of a whole corpus, a pure function of its arguments.
 
     Args:
+        reserve: places of a row that are left empty, where no piece needs them, for pieces that grow.
         turn_id: the token that opens a turn; documents are cut before it.
         only_learned: for fine-tuning: pieces without a learned token are left out, and so is a question whose reply
             does not fit into the row with it.
@@ -70,14 +73,18 @@ def plan_packing(shards: Shards, *, sequence_length: int, turn_id: int, only_lea
     order = np.random.default_rng([seed, 0]).permutation(len(spans))
     rows: list[list[int]] = []
     for begin in range(0, len(order), BLOCK):
-        rows += best_fit(lengths, order[begin : begin + BLOCK], capacity=sequence_length)
+        rows += best_fit(lengths, order[begin : begin + BLOCK], capacity=sequence_length, reserve=reserve)
     row_offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     pieces = np.array([piece for row in rows for piece in row], dtype=np.int64)
     return PackingPlan(starts, lengths, row_offsets, pieces, sequence_length, num_dropped)
 
 
-def best_fit(lengths: Ints, order: Ints, *, capacity: int) -> list[list[int]]:
-    """Pieces laid into rows: longest first, each into the row that it fills best."""
+def best_fit(lengths: Ints, order: Ints, *, capacity: int, reserve: int = 0) -> list[list[int]]:
+    """Pieces laid into rows: longest first, each into the row that it fills best.
+
+    Args:
+        reserve: places that a row leaves empty, unless it holds a single piece that needs them.
+    """
     rows: list[list[int]] = []
     rows_with_room: list[list[int]] = [[] for _ in range(capacity + 1)]
     has_room = 0  # bit r is set where some row has exactly r places left
@@ -91,7 +98,7 @@ def best_fit(lengths: Ints, order: Ints, *, capacity: int) -> list[list[int]]:
                 has_room &= ~(1 << room)
             rows[row].append(int(piece))
         else:
-            room, row = capacity, len(rows)
+            room, row = max(places, capacity - reserve), len(rows)
             rows.append([int(piece)])
         rows_with_room[room - places].append(row)
         has_room |= 1 << (room - places)

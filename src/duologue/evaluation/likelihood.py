@@ -117,7 +117,7 @@ def _likelihood(row: Row, windows: list[Window], bits: float) -> Likelihood:
     num_tokens = sum(target != NO_LOSS for window in windows for target in window.targets)
     if not isinstance(row, Conversation):
         return Likelihood(bits, _num_bytes(row.text), num_tokens, num_texts=1)
-    num_bytes = sum(_num_bytes(message.content) for message in row.messages if message.is_learned)
+    num_bytes = sum(_num_bytes(message.learned_content) for message in row.messages)
     return Likelihood(bits, num_bytes, num_tokens, num_conversations=int(row.is_learned))
 
 

@@ -46,7 +46,7 @@ def _draw_skills(axes: Any, report: ExactMatchReport, languages: list[str]) -> N
     axes.set_xlabel("right answers, %")
     axes.set_title(f"By skill ({report.overall.share:.0%} of {report.overall.total:,})", loc="left")
     axes.legend(loc="lower left", bbox_to_anchor=(0.55, 1.0), ncols=len(languages), frameon=False, borderaxespad=0.2)
-    _tidy(axes, grid="x")
+    tidy(axes, grid="x")
 
 
 def _draw_recall(axes: Any, report: ExactMatchReport, languages: list[str]) -> None:
@@ -60,10 +60,11 @@ def _draw_recall(axes: Any, report: ExactMatchReport, languages: list[str]) -> N
     axes.set_ylim(0, 104)
     axes.set_ylabel("right answers, %")
     axes.set_title("Recall by distance", loc="left")
-    _tidy(axes, grid="y")
+    tidy(axes, grid="y")
 
 
-def _tidy(axes: Any, *, grid: str) -> None:
+def tidy(axes: Any, *, grid: str) -> None:
+    """Leaves of a frame and its grid what helps to read."""
     axes.grid(axis=grid, **GRID)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

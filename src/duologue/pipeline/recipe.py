@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from duologue.adversarial.config import AdversarialConfig
 from duologue.config import did_you_mean, from_mapping, read_toml, require, with_flags
 from duologue.data.config import DataConfig
 from duologue.errors import ConfigError
@@ -28,6 +29,7 @@ class Recipe:
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     pretraining: StageConfig = field(default_factory=StageConfig)
     finetuning: StageConfig = field(default_factory=StageConfig)

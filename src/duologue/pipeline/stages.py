@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +18,8 @@ from typing import Any
 
 import torch
 
+from duologue.adversarial.policy import Policy
+from duologue.adversarial.table_files import tables_version
 from duologue.config import to_mapping
 from duologue.conversation import Conversation
 from duologue.data.corpus import Corpus, Split
@@ -41,6 +45,7 @@ from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
 from duologue.training.cost import MemoryEstimate
 from duologue.training.counted_start import count_pairs, counted_start
+from duologue.training.harder_rows import SPARE, HarderRows, growth
 from duologue.training.identity import difference
 from duologue.training.loop import Trainer
 from duologue.training.metrics import plot_loss
@@ -54,6 +59,7 @@ from duologue.transformer.weights import load_transformer, read_config, weight_f
 STAGES: tuple[StageName, ...] = ("pretraining", "finetuning")
 FIXED_PROMPTS = ("Hello! Who are you?", "你好！你是谁？")
 MAX_COUNTED_VOCAB = 16_384  # the table of its pairs takes 1 GiB, and is held twice
+MATERIAL_ROWS = 5_000  # from which exchanges for noise are taken
 LONGEST_ROW = 1024  # unless the recipe asks for more: attention costs the square of it
 
 
@@ -65,12 +71,14 @@ class StagePlan:
         config: with the length of a row.
         shards: the training rows, tokenised.
         packing: how they are packed.
+        harder: makes them harder as they are read, where the recipe wants that.
         memory: what it will hold in memory.
     """
 
     config: StageConfig
     shards: Shards
     packing: PackingPlan
+    harder: HarderRows | None
     memory: MemoryEstimate
 
 
@@ -167,14 +175,16 @@ class Pipeline:
         """
         config = self._stage_config(stage)
         shards = self.rows.shards(stage, Split.TRAIN)
-        packing = self._pack(stage, shards, config)
+        packing, harder = self._pack(stage, shards, config), self._harder_rows(stage)
+        if harder:
+            packing = self._with_room(packing, harder, shards, config)
         epoch_steps = packing.num_rows * packing.sequence_length / config.batch_tokens
         steps = 0 if config.minutes else config.steps or config.epochs * epoch_steps
         is_compiled = config.is_worth_compiling(steps)
         setup = Setup(stage, self.shape(stage), config, is_compiled, self.world)
         is_finished = (self.run.stage(stage) / "finished.json").is_file()
         memory = setup.memory(self.machine) if is_finished else require_memory(setup, self.machine)
-        return StagePlan(config, shards, packing, memory)
+        return StagePlan(config, shards, packing, harder, memory)
 
     def shape(self, stage: StageName) -> Transformer:
         """A stage's model without numbers, to be counted; with LoRA's factors, where it trains those."""
@@ -231,7 +241,21 @@ class Pipeline:
             too_long = f"longer than {packing.sequence_length} tokens with their question"
             self.display.note(f"{packing.num_dropped:,} replies are {too_long} and left out")
         folder, prepare = self.run.stage(name), self._first_weights(config, shards)
-        return Stage(name, config, loader, validation, folder, self.machine, started, identity, prepare)
+        return Stage(name, config, loader, validation, folder, self.machine, started, identity, prepare, plan.harder)
+
+    def _harder_rows(self, name: StageName) -> HarderRows | None:
+        """What makes a stage's rows harder, with material from the first of its dialogues."""
+        config = self.recipe.adversarial
+        if name != "finetuning" or not config.is_on:
+            return None
+        rows = itertools.islice(self.corpus.finetuning_rows(Split.TRAIN), MATERIAL_ROWS)
+        policy = Policy.of(config, (row for row in rows if isinstance(row, Conversation)))
+        return HarderRows(policy, self.tokenizer)
+
+    def _with_room(self, packing: PackingPlan, harder: HarderRows, shards: Shards, config: StageConfig) -> PackingPlan:
+        """Rows packed again, less full by what noise adds to them."""
+        reserve = math.ceil(SPARE * growth(harder, shards, packing) * packing.sequence_length)
+        return self._plan_packing("finetuning", shards, config, reserve=reserve)
 
     def _first_weights(self, config: StageConfig, shards: Shards) -> Callable[[Transformer, torch.dtype], None] | None:
         if config.start == "random":
@@ -257,11 +281,13 @@ class Pipeline:
             raise DataError(f"{too_long}; {remedy}" if packing.num_dropped else NO_REPLIES)
         return packing
 
-    def _plan_packing(self, name: StageName, shards: Shards, config: StageConfig) -> PackingPlan:
-        turn_id, only_learned = self.tokenizer.start_of_turn_id, name == "finetuning"
+    def _plan_packing(
+        self, name: StageName, shards: Shards, config: StageConfig, *, reserve: int = 0
+    ) -> PackingPlan:
         return plan_packing(
-            shards, sequence_length=config.sequence_length, turn_id=turn_id, only_learned=only_learned, seed=config.seed
-        )
+            shards, sequence_length=config.sequence_length, turn_id=self.tokenizer.start_of_turn_id,
+            only_learned=name == "finetuning", seed=config.seed, reserve=reserve,
+        )  # fmt: skip
 
     def _stage_config(self, name: StageName) -> StageConfig:
         config: StageConfig = getattr(self.recipe, name)
@@ -317,6 +343,9 @@ class Pipeline:
     def _identity(self, name: StageName, plan: StagePlan, start: Path | None) -> dict[str, Any]:
         config, lora = plan.config, self._lora(name).description or None
         settings = config.binding | {"lora": lora, "rows_a_step": config.rows_a_step}
+        if plan.harder:
+            noise = to_mapping(self.recipe.adversarial) | {"tables": tables_version()}
+            settings["adversarial"] = {key: list(one) if isinstance(one, tuple) else one for key, one in noise.items()}
         shape = to_mapping(self.recipe.transformer)
         origin = {"init": _fingerprint(start)} if start else {"shape": shape}
         return {"data": plan.shards.manifest.tokenizer, **settings, **origin}

@@ -45,11 +45,13 @@ class Turn(NamedTuple):
 
     Attributes:
         is_learned: whether fine-tuning learns to say it.
+        num_quiet: parts at its beginning that carry no loss all the same.
     """
 
     role: Role
     parts: tuple[Part, ...]
     is_learned: bool
+    num_quiet: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,12 @@ class ChatTemplate:
         if self.default_system is not None and messages and messages[0].role is not Role.SYSTEM:
             messages = [Message(Role.SYSTEM, self.default_system), *messages]
         if not self.has_reasoning:
-            return [Turn(message.role, (Part(message.content, False),), message.is_learned) for message in messages]
+            return [_turn(message, (Part(message.content, False),)) for message in messages]
         questions = [place for place, message in enumerate(messages) if _is_question(message)]
         last_question = questions[-1] if questions else len(messages) - 1
         last = len(messages) - 1
         return [
-            Turn(message.role, _with_reasoning(message, place > last_question, place == last), message.is_learned)
+            _turn(message, _with_reasoning(message, place > last_question, place == last))
             for place, message in enumerate(messages)
         ]
 
@@ -90,6 +92,16 @@ class ChatTemplate:
 
 
 CHATML = ChatTemplate()
+
+
+def _turn(message: Message, parts: tuple[Part, ...]) -> Turn:
+    """A turn, its content (the last part) cut where the loss begins."""
+    if not message.loss_from or not message.is_learned:
+        return Turn(message.role, parts, message.is_learned)
+    *before, content = parts
+    cut = max(0, message.loss_from - (len(message.content) - len(content.text)))
+    quiet, learned = Part(content.text[:cut], False), Part(content.text[cut:], False)
+    return Turn(message.role, (*before, quiet, learned), True, len(before) + 1)
 
 
 def _is_question(message: Message) -> bool:

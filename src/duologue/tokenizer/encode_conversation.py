@@ -62,15 +62,22 @@ def _encode_turns(tokenizer: Tokenizer, rows: Sequence[Conversation]) -> Iterato
     def encode(turn: Turn) -> TokenizedConversation:
         head = headers[turn.role]
         said: list[int] = []
-        for part in turn.parts:
+        num_quiet = 0
+        for number, part in enumerate(turn.parts):
             said += tokenizer.encode_template(part.text) if part.by_template else next(contents)
+            num_quiet = len(said) if number < turn.num_quiet else num_quiet
         ends = closing[:1] if turn.is_learned else []
-        learned = said + ends if turn.is_learned else [NO_LOSS] * len(said)
+        learned = [NO_LOSS] * num_quiet + said[num_quiet:] + ends if turn.is_learned else [NO_LOSS] * len(said)
         labels = [NO_LOSS] * len(head) + learned + [NO_LOSS] * (len(closing) - len(ends))
         return TokenizedConversation(head + said + closing, labels)
 
     for turns in written:
         yield [encode(turn) for turn in turns]
+
+
+def turn_frame(tokenizer: Tokenizer, role: Role) -> tuple[list[int], list[int]]:
+    """The ids before and behind what a side says in a turn."""
+    return _header(tokenizer, role), _closing(tokenizer)
 
 
 def _join(turns: Sequence[TokenizedConversation]) -> TokenizedConversation:

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from duologue.durable_files import remove_leftovers
-from duologue.errors import NumericalError, RunFolderError
+from duologue.errors import ConfigError, NumericalError, RunFolderError
+from duologue.training.adversary import Adversary
 from duologue.training.checkpoint import Checkpoint, StoredCheckpoint, load_newest_checkpoint, save_checkpoint
 from duologue.training.compiled import Compiler
 from duologue.training.cost import HEAD_SHARE_OF_PEAK, flops_per_token
@@ -71,10 +72,13 @@ class Trainer:
         self.spread = spread(model, world, dtype=dtype, way=way, device=device, is_native=is_native)
         self.masters = self.spread.masters
         self.optimizers = Optimizers(self.masters.named, self.config, is_divided=way is Way.DDP)
+        self.adversary = self._adversary(way)
         if saved:
             self._restore(saved)
             hooks.on_note(f"going on from step {self.state.step}")
-        self.gradient = StepGradient(stage, self.spread, self.compiler, self.decided, world, hooks.on_note)
+        self.gradient = StepGradient(
+            stage, self.spread, self.compiler, self.decided, world, hooks.on_note, self.adversary
+        )
         self.metrics = MetricsFile(
             stage.folder / "metrics.jsonl", first_step=self.state.step, is_writer=world.is_first
         )
@@ -116,6 +120,7 @@ class Trainer:
             self.decided.change(is_compiled=self.compiler.is_compiled)
         fields = self.state.to_dict(elapsed_s=self.elapsed_s)
         fields |= {"decisions": asdict(self.decided.now), "identity": self.stage.identity}
+        fields |= {"adversary": self.adversary.to_dict()} if self.adversary else {}
         checkpoint = Checkpoint(self._weights(), self.optimizers.state_tensors(), fields)
         keep, is_anchor = self.config.keep_checkpoints, self.config.is_anchor
         save_checkpoint(
@@ -134,7 +139,9 @@ class Trainer:
         if self.config.minutes:
             self._let_clock_decide()
         is_settling = state.schedule.is_settling(state.step)
-        loss, norm = self.gradient.work_out(state.step, is_sampled=not is_settling)
+        if self.adversary:
+            self._teach(self.adversary, is_settling=is_settling)
+        loss, norm = self.gradient.work_out(state.step, is_settling=is_settling)
         verdict, fault = state.guard.judge(loss, norm)
         rate = state.schedule.rate(state.step) * state.guard.rate_scale
         if verdict is Verdict.TAKE:
@@ -151,6 +158,38 @@ class Trainer:
         if fault:
             self._tell(state.step - 1, f"skipped: {fault}")
         self._report(loss, rate, norm, num_places, time.monotonic() - start)
+
+    def _adversary(self, way: Way) -> Adversary | None:
+        if self.stage.harder is None:
+            return None
+        folder = self.stage.folder / "repairs"
+        sizes = {"vocab_size": self.model.vocab_size, "rows_a_step": self.config.rows_a_step}
+        adversary = Adversary(self.stage.harder, self.stage.train, folder, **sizes)
+        if way is Way.FSDP and adversary.config.repair_share:
+            expected = f"0, or {self.stage.name}.parallel = 'ddp': who is asked has to have the whole model"
+            raise ConfigError(f"adversarial.repair_share: is {adversary.config.repair_share}; expected {expected}")
+        return adversary
+
+    def _teach(self, adversary: Adversary, *, is_settling: bool) -> None:
+        """Shows an adversary some rows; all processes the same, and what the first one learns holds for all."""
+        if adversary.is_mining_due(self.state.step, self.state.schedule.cooldown_start):
+            self._mine(adversary)
+        if is_settling:
+            return
+        num_rows = min(self.decided.now.rows_at_once, self.config.rows_a_step)
+        first = self.state.step * self.config.rows_a_step
+        numbers = range(first, first + num_rows)
+        if adversary.learn(self.state.step, numbers, num_rows=num_rows, loss=self.gradient.loss_by_place):
+            adversary.restore(self.world.first(adversary.to_dict()))
+
+    def _mine(self, adversary: Adversary) -> None:
+        if self.world.is_first:
+            with torch.compiler.set_stance("force_eager"):
+                num_rows = adversary.mine(self.model.eval(), total_steps=self.state.schedule.total_steps or 0)
+            self.model.train()
+            self._tell(self.state.step, f"asked for its errors: {num_rows} dialogues with repairs")
+        self.world.wait()
+        adversary.has_mined(self.state.step)
 
     def _save_if_due(self) -> None:
         """Saves after a signal, and stops; at steps to go back to; and when the last time was long ago."""
@@ -202,6 +241,8 @@ class Trainer:
         self.hooks.on_step(metrics, self.seconds_left())
         if is_look:
             self._keep_best(validation_loss)
+            if self.adversary and (told := self.adversary.heed(self.state.step - 1, validation_loss)):
+                self._tell(self.state.step - 1, told)
             if self.spread.way is not Way.FSDP:  # whoever looks would have to have the whole model
                 with torch.compiler.set_stance("force_eager"):  # texts of any length are not worth compiling for
                     self.hooks.on_look(self.model, metrics)
@@ -335,6 +376,8 @@ class Trainer:
         checkpoint.stored.copy_into(self._weights() | room)
         self.masters.publish()
         self.state = TrainState.from_dict(checkpoint.state)
+        if self.adversary:
+            self.adversary.restore(checkpoint.state["adversary"])
 
 
 def _refuse_other_plan(saved: dict[str, Any], stage: Stage) -> None:

@@ -12,6 +12,7 @@ import torch
 from duologue.data.loader import Loader
 from duologue.runtime import Machine
 from duologue.training.config import StageConfig
+from duologue.training.harder_rows import HarderRows
 from duologue.training.metrics import StepMetrics
 from duologue.transformer.model import Transformer
 
@@ -24,6 +25,7 @@ class Stage:
         started: time.monotonic() when the stage began, from which ``minutes`` count.
         identity: what must be the same for a checkpoint to be continued.
         prepare: gives a model its first weights, by a number format to compute in; None where it has them.
+        harder: makes the training rows harder as they are read; None where they stay as they are.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Stage:
     started: float
     identity: dict[str, Any]
     prepare: Callable[[Transformer, torch.dtype], None] | None = None
+    harder: HarderRows | None = None
 
 
 @dataclass

@@ -13,7 +13,7 @@ from duologue.data.loader import Batch
 from duologue.runtime import DtypeName, best_device
 from duologue.training.compiled import Compiler
 from duologue.training.config import StageConfig
-from duologue.training.gradient import add_gradient
+from duologue.training.gradient import Aims, add_gradient
 from duologue.training.native_kernels import is_native_here
 from duologue.training.optim import Optimizers
 from duologue.training.spread import Way, spread
@@ -71,7 +71,7 @@ class TimedStep:
         loss, candidates = 0.0, self._sampler.draw(0, self._device) if self._sampler else None
         for first in range(0, rows, at_once):
             batch = _batch(tokens[first : first + at_once])
-            loss += add_gradient(batch, self._spread, self.compiler, device=self._device, candidates=candidates)
+            loss += add_gradient(batch, self._spread, self.compiler, device=self._device, aims=Aims(candidates))
         num_labels = rows * (tokens.shape[1] - 1)
         masters.scale_gradients(1 / num_labels)
         masters.clip_gradients(self.config.max_gradient_norm)

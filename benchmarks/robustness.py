@@ -1,0 +1,227 @@
+"""Ways to make a chat model robust, side by side: same base, data, steps and decoding; each arm in several seeds.
+
+    python benchmarks/robustness.py make --out DIR [--data FILES]        the training and test files: corpora and skills
+    python benchmarks/robustness.py train BASE --out DIR --arms plain neftune standard --seeds 0 1 2
+    python benchmarks/robustness.py measure --out DIR                    the table; appended to benchmarks/results
+
+An arm of another library learns from files that the scripts in benchmarks/robustness_baselines write, each in an
+environment of its own. Held out in training: sight, hearing, conflict, table and all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from duologue.adversarial.dialogue_noise import Material
+from duologue.adversarial.families import TEXT_FAMILIES
+from duologue.adversarial.policy import ALL_FAMILIES, DIALOGUE_FAMILIES
+from duologue.conversation import Conversation
+from duologue.data.builtin.dialogues import builtin_dialogues, builtin_test
+from duologue.data.sources import read_conversations
+from duologue.evaluation.intervals import Interval
+from duologue.evaluation.items import read_rows
+from duologue.evaluation.noise_cases import cases_of, spread_over
+from duologue.evaluation.recovery import MEAN, family_sums
+from duologue.evaluation.robustness import Card, RobustnessSuite, Settings
+from duologue.generation.engine import Engine
+
+RESULTS = Path(__file__).parent / "results" / "robustness.jsonl"
+HELD_OUT = ("sight", "hearing", "conflict")
+DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to train: a recipe, its flags, and the training file."""
+
+    recipe: str
+    flags: tuple[str, ...] = ()
+    data: str = "train.jsonl"
+
+
+def _without(name: str, value: str) -> Arm:
+    return Arm("arm-hardened", (f"--adversarial.{name}", value))
+
+
+ARMS = {
+    "plain": Arm("arm-plain"),
+    "neftune": Arm("arm-plain", ("--adversarial.embedding", "neftune")),
+    "textattack": Arm("arm-plain", data="train-textattack.jsonl"),
+    "jionlp": Arm("arm-plain", data="train-jionlp.jsonl"),
+    "both libraries": Arm("arm-plain", data="train-libraries.jsonl"),
+    "nlpaug": Arm("arm-plain", data="train-nlpaug.jsonl"),
+    "standard": Arm("arm-hardened"),
+    "hard": Arm("arm-hardened", ("--adversarial.worst_of", "4")),
+    "standard - consistency": _without("consistency", "0"),
+    "standard - adaptive weights": _without("adapts", "false"),
+    "standard - saliency": _without("saliency_share", "0"),
+    "standard - repair": _without("repair_share", "0"),
+    "standard - dialogue noise": _without("dialogue_share", "0"),
+    "standard + freelb": Arm("arm-hardened", ("--adversarial.embedding", "freelb",
+                                              "--adversarial.embedding_strength", "0.3")),
+}  # fmt: skip
+
+
+@dataclass
+class Measured:
+    """The models of an arm, one for each seed."""
+
+    cards: list[Card] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def make(arguments: argparse.Namespace) -> None:
+    """Writes the training file, and test questions and dialogues that are in neither."""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    skills = itertools.islice(builtin_dialogues(num_dialogues=arguments.skills, seed=0), arguments.skills)
+    rows = [row for row in skills if isinstance(row, Conversation)]
+    held_back = []
+    for path in arguments.data:
+        own = [row for row in read_conversations(path) if isinstance(row, Conversation) and row.is_learned]
+        rows += own[: arguments.rows_per_file]
+        held_back += own[-arguments.test_rows :]
+    _write(arguments.out / "train.jsonl", (row.to_dict() for row in rows))
+    items = [item.to_dict() for item in builtin_test(items_per_skill=arguments.items_per_skill, seed=0)]
+    _write(arguments.out / "test.jsonl", [*items, *(row.to_dict() for row in held_back)])
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Fine-tunes each arm with each seed; a finished one is left as it is."""
+    for seed, name in itertools.product(arguments.seeds, arguments.arms):
+        arm, out = ARMS[name], _folder(arguments.out, name, seed)
+        if (out / "finetuning" / "finished.json").is_file():
+            continue
+        words = [sys.executable, "-m", "duologue", "finetune", arm.recipe, "--init", str(arguments.base), "--data",
+                 str(arguments.out / arm.data), "--out", str(out), "--finetuning.seed", str(seed),
+                 "--adversarial.seed", str(seed), *arm.flags, *arguments.flags]  # fmt: skip
+        start = time.monotonic()
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=os.environ)
+        (out / "seconds.json").write_text(json.dumps(time.monotonic() - start))
+        print(f"{name}, seed {seed}: {time.monotonic() - start:.0f} s", flush=True)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measures all models on the same noisy dialogues, prints the table and keeps it."""
+    cases = spread_over(cases_of(read_rows([arguments.out / "test.jsonl"]), limit=100_000), arguments.limit)
+    settings = Settings(ALL_FAMILIES, num_checked=arguments.questions, num_attacked=arguments.questions)
+    suite = RobustnessSuite(cases, settings, Material.of(case.row for case in cases))
+    arms: dict[str, Measured] = {}
+    for seed, name in itertools.product(arguments.seeds, arguments.arms):
+        out = _folder(arguments.out, name, seed)
+        if not (out / "model" / "config.json").is_file():
+            continue
+        found = arms.setdefault(name, Measured())
+        found.cards.append(suite.measure(Engine.from_pretrained(out / "model")))
+        lines = (out / "finetuning" / "metrics.jsonl").read_text("utf-8").splitlines()
+        steps = [json.loads(line) for line in lines]
+        found.seconds.append(statistics.median(one["num_tokens"] / one["elapsed_s"] for one in steps[-3:]))
+        print(f"measured {name}, seed {seed}", flush=True)
+    rows = list(_table(arms))
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+    if arguments.keep:
+        stamp = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "base": arguments.note}
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(stamp | row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _table(arms: dict[str, Measured]) -> Iterator[dict[str, object]]:
+    base = arms["plain"]
+    held_out = {name for name, family in (TEXT_FAMILIES | DIALOGUE_FAMILIES).items() if family.group in HELD_OUT}
+    for name, found in arms.items():
+        row: dict[str, object] = {"arm": name, "seeds": len(found.cards)}
+        row["clean"] = statistics.mean(card.clean.value for card in found.cards)
+        row["clean_cost"] = row["clean"] / statistics.mean(card.clean.value for card in base.cards) - 1
+        row["exact_match"] = statistics.mean(card.exact_match or 0.0 for card in found.cards)
+        for group, families in (("held_out", held_out), ("trained", set(ALL_FAMILIES) - held_out)):
+            row[f"recovered_{group}"] = {key: asdict(one) for key, one in over_seeds(base, found, families).items()}
+        row["sensitivity"] = statistics.mean(_sensitivity(card) for card in found.cards)
+        row["attacks"] = {kind: statistics.mean(card.attacks[kind]["success"] for card in found.cards if card.attacks)
+                          for kind in found.cards[0].attacks}  # fmt: skip
+        row["repair"] = {side: statistics.mean(card.repair[side] or 0.0 for card in found.cards if card.repair)
+                         for side in ("wrong_to_right", "right_to_wrong")}  # fmt: skip
+        row["tokens_per_s"] = statistics.median(found.seconds)
+        yield row
+
+
+def over_seeds(base: Measured, found: Measured, families: set[str]) -> dict[str, Interval]:
+    """Recovered shares, seeds and then dialogues drawn anew: families that damage the baseline in most of its seeds."""
+    pairs = list(zip(base.cards, found.cards, strict=False))
+    counts: dict[str, int] = {}
+    for card, _ in pairs:
+        for family in {damage.family for damage in card.admitted if damage.family in families}:
+            counts[family] = counts.get(family, 0) + 1
+    names = sorted(name for name, count in counts.items() if 2 * count > len(pairs))
+    if not names:
+        return {}
+    sums = np.array([[family_sums(card, other, name) for name in names] for card, other in pairs])  # [S, F, 2, N]
+    rng, num_rows = np.random.default_rng(0), sums.shape[-1]
+    values = np.empty((DRAWS, len(names)))
+    for draw in range(DRAWS):
+        seeds = rng.integers(0, len(pairs), len(pairs))
+        drawn = rng.multinomial(num_rows, np.full(num_rows, 1 / num_rows))
+        lost, damage = (sums[seeds].sum(axis=0) @ drawn).T
+        values[draw] = 1 - lost / damage
+    lost, damage = sums.sum(axis=(0, 3)).T
+    whole = 1 - lost / damage
+    found_shares = {name: _interval(whole[i], values[:, i]) for i, name in enumerate(names)}
+    return found_shares | {MEAN: _interval(whole.mean(), values.mean(axis=1))}
+
+
+def _interval(value: float, values: np.ndarray) -> Interval:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Interval(float(value), float(low), float(high))
+
+
+def _sensitivity(card: Card) -> float:
+    return statistics.mean(found.value for found in card.sensitivity.values())
+
+
+def _folder(out: Path, name: str, seed: int) -> Path:
+    return out / "arms" / f"{name.replace(' ', '_')}-{seed}"
+
+
+def _write(path: Path, rows) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = parser.add_subparsers(dest="word", required=True)
+    making, training, measuring = (words.add_parser(name) for name in ("make", "train", "measure"))
+    for one in (making, training, measuring):
+        one.add_argument("--out", type=Path, required=True)
+    making.add_argument("--data", nargs="*", default=[])
+    making.add_argument("--skills", type=int, default=20_000)
+    making.add_argument("--rows-per-file", type=int, default=3_000)
+    making.add_argument("--test-rows", type=int, default=150)
+    making.add_argument("--items-per-skill", type=int, default=40)
+    training.add_argument("base", type=Path)
+    training.add_argument("--flags", nargs=argparse.REMAINDER, default=[])
+    for one in (training, measuring):
+        one.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+        one.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    measuring.add_argument("--limit", type=int, default=600)
+    measuring.add_argument("--questions", type=int, default=200)
+    measuring.add_argument("--keep", action="store_true", help="append to benchmarks/results/robustness.jsonl")
+    measuring.add_argument("--note", default="", help="what the base is")
+    arguments = parser.parse_args()
+    {"make": make, "train": train, "measure": measure}[arguments.word](arguments)
+
+
+if __name__ == "__main__":
+    main()
