@@ -51,6 +51,25 @@ def test_others_read_it(file: Path, tmp_path: Path) -> None:
     assert sum(1 for _ in read_conversations(out)) == 1501
 
 
+def test_other_fields_stay_and_noise_is_not_put_on_noise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "test.jsonl", tmp_path / "new.jsonl"
+    messages = [{"role": "user", "content": "Tell me the colour of the sky"}]
+    row = {"messages": messages, "answers": ["blue"], "split": "x"}
+    file.write_text(json.dumps(row) + "\n", "utf-8")
+    assert augment(file, "--out", out) == 0
+    written = json.loads(out.read_text("utf-8"))
+    assert (written["answers"], written["split"]) == (["blue"], "x")
+    assert undo(written).to_dict() == {"messages": row["messages"]}
+    capsys.readouterr()
+    assert augment(out, "--out", tmp_path / "newer.jsonl") == 1
+    assert "has noise in it already" in capsys.readouterr().err
+    assert augment(file, "--out", file) == 2
+    assert "which is read from" in capsys.readouterr().err
+    assert json.loads(file.read_text("utf-8")) == row
+
+
 def test_preview(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert augment(file, "--preview", 3, "--json") == 0
     shown = capsys.readouterr()

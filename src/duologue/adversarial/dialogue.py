@@ -55,7 +55,7 @@ class HarderDialogue:
         for turn, message in enumerate(self.clean.messages):
             messages += changes.added.get(turn, ())
             is_edited = bool(changes.edits.get(turn))
-            messages.append(replace(message, content=changes.text(turn, message.content)) if is_edited else message)
+            messages.append(_edited(message, changes.text(turn, message.content)) if is_edited else message)
         return replace(self.clean, messages=tuple(messages))
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,6 +91,10 @@ def undo(row: Mapping[str, Any]) -> Conversation:
         message = left.pop(0)
         messages.append(replace(message, content=undo_edits(message.content, edits.get(turn, ()))))
     return replace(harder, messages=tuple(messages))
+
+
+def _edited(message: Message, content: str) -> Message:
+    return replace(message, content=content, loss_from=0)  # no edited turn carries loss
 
 
 def with_edit(changes: Changes, turn: int, edits: Sequence[Edit]) -> Changes:

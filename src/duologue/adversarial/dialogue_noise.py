@@ -10,17 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from duologue.adversarial.dialogue import Changes
 from duologue.adversarial.draws import Draws
 from duologue.adversarial.edits import Edit
 from duologue.adversarial.family import Group
 from duologue.adversarial.protected import HAN
+from duologue.adversarial.text_view import TextView
 from duologue.conversation import Conversation, Message, Role
 
 # What speaks of the people who talk, and so belongs to its own dialogue.
 PERSONAL = re.compile(
     r"\b(?i:i|i'm|my|me|mine|we|our|you|your|he|she|his|her|they|their|it|that|this)\b|[我你您他她它咱这那]"
+)
+POINTS_BACK = re.compile(
+    r"\b(?i:there|then|just|above|before|earlier|previous|last|again|same|those|these)\b|刚才|上面|之前|前面|再|又|同样"
 )
 LONGEST_MATERIAL = 120  # characters
 MOST_EXCHANGES = 2_000
@@ -38,18 +43,18 @@ class Material:
 
     @classmethod
     def of(cls, rows: Iterable[Conversation]) -> Material:
-        """Short questions with short replies, neither about the people who talk; the first ones of each language."""
-        found: dict[Language, dict[tuple[str, str], None]] = {"en": {}, "zh": {}}
+        """Short questions with short replies, neither about the people who talk; chosen by hash, whatever the order."""
+        found: dict[Language, dict[bytes, tuple[str, str]]] = {"en": {}, "zh": {}}
         for row in rows:
             for asked, said in zip(row.messages, row.messages[1:], strict=False):
                 pair = (asked.content, said.content)
                 if asked.role is Role.USER and said.role is Role.ASSISTANT and _stands_alone(pair):
                     kept = found[language_of(pair[0])]
-                    if len(kept) < MOST_EXCHANGES:
-                        kept[pair] = None
-            if all(len(kept) >= MOST_EXCHANGES for kept in found.values()):
-                break
-        return cls({lang: tuple(kept) for lang, kept in found.items()})
+                    kept[blake2b("\x00".join(pair).encode("utf-8", "surrogatepass"), digest_size=8).digest()] = pair
+                    if len(kept) > 2 * MOST_EXCHANGES:
+                        found[language_of(pair[0])] = dict(sorted(kept.items())[:MOST_EXCHANGES])
+        chosen = {lang: sorted(kept.items())[:MOST_EXCHANGES] for lang, kept in found.items()}
+        return cls({lang: tuple(pair for _, pair in kept) for lang, kept in chosen.items()})
 
     def draw(self, lang: Language, draws: Draws, *, unlike: str) -> tuple[str, str] | None:
         """One exchange in that language, of another question; None where there is none."""
@@ -96,6 +101,8 @@ def _put_in(turn: int, place: int, text: str, name: str) -> Changes:
 
 def _another_topic(row: Conversation, turn: int, material: Material, draws: Draws) -> Changes:
     asked = row.messages[turn].content
+    if PERSONAL.search(asked) or POINTS_BACK.search(asked):  # it belongs to what was said just before
+        return Changes()
     pair = material.draw(language_of(asked), draws, unlike=asked)
     return Changes(added={turn: _unlearned(*pair)}, added_by="another-topic") if pair else Changes()
 
@@ -145,7 +152,9 @@ GO_ON = {"en": ("Go on.", "I am listening.", "Yes?"), "zh": ("请继续。", "�
 def _in_pieces(row: Conversation, turn: int, material: Material, draws: Draws) -> Changes:
     """The first part of a request becomes a turn of its own."""
     asked = row.messages[turn].content
+    view = TextView(asked)
     cuts = [found.span() for found in CUT.finditer(asked) if 4 <= found.start() <= len(asked) - 4]
+    cuts = [(start, end) for start, end in cuts if view.is_free(start, start) and view.is_free(end, end)]
     if not cuts:
         return Changes()
     start, end = draws.pick(cuts)

@@ -8,8 +8,9 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (count
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import islice
 from struct import unpack
 from typing import TypeVar
 
@@ -57,13 +58,21 @@ class Draws:
                 return item
         return items[-1]
 
-    def in_order(self, count: int, weights: Sequence[float] | None = None) -> list[int]:
-        """The numbers below ``count`` in random order; heavier ones tend to come first.
+    def in_order(self, count: int, weights: Sequence[float] | None = None) -> Iterator[int]:
+        """The numbers below ``count`` in random order, drawn as they are asked for; heavier ones tend to come first.
 
         Source: Efraimidis and Spirakis 2006 (weighted sampling without replacement, by exponential keys).
         """
-        if weights is None:
-            keys = [self.unit() for _ in range(count)]
-        else:
+        if weights is not None:
             keys = [-math.log(1.0 - self.unit()) / max(weight, 1e-12) for weight in weights]
-        return sorted(range(count), key=keys.__getitem__)
+            yield from sorted(range(count), key=keys.__getitem__)
+            return
+        left = list(range(count))
+        while left:
+            place = int(self.unit() * len(left))
+            left[place], left[-1] = left[-1], left[place]
+            yield left.pop()
+
+    def some(self, count: int, number: int) -> list[int]:
+        """So many different numbers below ``count``, or all of them."""
+        return list(islice(self.in_order(count), number))

@@ -60,7 +60,25 @@ def trimmed(start: int, old: str, new: str, family: str) -> Edit | None:
     return Edit(start + head, start + end, old[head:end], new[head : len(new) - tail], family)
 
 
-def is_apart(span: Span, taken: Iterable[Span]) -> bool:
-    """Whether a span meets none of the others; two insertions at one place do meet."""
-    start, end = span
-    return all((end <= a or b <= start) and span != (a, b) for a, b in taken)
+class Taken:
+    """The places of a text that edits stand at, so that no two of them meet."""
+
+    def __init__(self, text: str, edits: Iterable[Edit] = ()) -> None:
+        """Those of some edits."""
+        self._covered, self._put_in = bytearray(len(text) + 1), bytearray(len(text) + 1)
+        for edit in edits:
+            self.take((edit.start, edit.end))
+
+    def is_free(self, span: Span) -> bool:
+        """Whether a span meets nothing that is taken; two insertions at one place do meet."""
+        start, end = span
+        if start == end:
+            return not (self._put_in[start] or (start and self._covered[start - 1] and self._covered[start]))
+        return self._covered.find(1, start, end) < 0 and self._put_in.find(1, start + 1, end) < 0
+
+    def take(self, span: Span) -> None:
+        """Takes a span."""
+        start, end = span
+        if start == end:
+            self._put_in[start] = 1
+        self._covered[start:end] = b"\x01" * (end - start)

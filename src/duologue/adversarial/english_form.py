@@ -16,7 +16,8 @@ def _case(view: TextView, span: Span, draws: Draws) -> str:
 
 
 def _gaps_and_words(view: TextView) -> list[Span]:
-    return [*view.gaps, *long_words(view)]
+    gaps = [(start, end) for start, end in view.gaps if view.is_free(start - 1, end + 1)]
+    return [*gaps, *long_words(view)]
 
 
 def _spacing(view: TextView, span: Span, draws: Draws) -> str:

@@ -49,7 +49,7 @@ def written_alike(kind: str, most: int):
         found = list(pattern.finditer(word))
         if not found:
             return word
-        chosen = sorted(draws.in_order(len(found))[: 1 + draws.below(most)], reverse=True)
+        chosen = sorted(draws.some(len(found), 1 + draws.below(most)), reverse=True)
         for number in chosen:
             start, end = found[number].span()
             word = word[:start] + draws.pick(forms[found[number].group()]) + word[end:]

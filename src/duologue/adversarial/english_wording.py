@@ -44,7 +44,8 @@ def phrases(table: str) -> re.Pattern[str]:
     """Finds the members of a table that are more than one word."""
     members = [*forms_of(table), *both_ways(table)] if table in BOTH_WAYS else list(forms_of(table))
     several = sorted({member for member in members if " " in member}, key=len, reverse=True)
-    return re.compile(r"\b(?:" + "|".join(map(re.escape, several)) + r")\b", re.IGNORECASE)
+    choices = "|".join(map(re.escape, several)) if several else "(?!)"  # which nothing matches
+    return re.compile(rf"\b(?:{choices})\b", re.IGNORECASE)
 
 
 BOTH_WAYS = ("english_contractions", "english_homophones")

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Literal
 
 from duologue.adversarial.draws import Draws
-from duologue.adversarial.edits import Edit, Span, is_apart, trimmed
+from duologue.adversarial.edits import Edit, Span, Taken, trimmed
+from duologue.adversarial.protected import brings_in_much
 from duologue.adversarial.text_view import TextView
 
 Lang = Literal["en", "zh"]
@@ -77,16 +78,18 @@ def perturb(
         return list(taken)
     wanted = max(1, int(rate * family.num_units(view) + draws.unit()))
     weights = [weight_of(site) for site in sites] if weight_of else None
-    spans, edits = [(edit.start, edit.end) for edit in taken], list(taken)
+    edits, places = list(taken), Taken(view.text, taken)
     for number in draws.in_order(len(sites), weights):
         if wanted == 0:
             break
         span = sites[number]
-        if not is_apart(span, spans):
+        if not places.is_free(span):
             continue
         edit = trimmed(span[0], view.text[span[0] : span[1]], family.write(view, span, draws), family.name)
-        if edit and is_apart((edit.start, edit.end), spans):
-            spans.append(span)
+        if edit is None or not places.is_free((edit.start, edit.end)):
+            continue
+        if family.group is Group.MEANING or not brings_in_much(view.text, edit.start, edit.end, edit.new):
+            places.take(span)
             edits.append(edit)
             wanted -= 1
     return sorted(edits)

@@ -26,8 +26,11 @@ NUMBER_WORD = re.compile(rf"\b(?:{'|'.join(NUMBER_WORDS)})\b", re.IGNORECASE)
 IRREGULAR = {"cannot": "can", "can't": "can", "can’t": "can", "won't": "will", "won’t": "will"}
 VERBS = "is|are|am|was|were|can|could|do|does|did|will|would|should|has|have"
 NOT = re.compile(rf"\b(?:{'|'.join(IRREGULAR)}|(?:{VERBS})(?: not|n['’]t)?)\b", re.IGNORECASE)
-NOT_CHINESE = re.compile("不是|不会|不能|没有|不要|不可以|不喜欢|不想|是|会|能|有|要|可以|喜欢|想")
-TWO_NUMBERS = re.compile(r"(\d+)(\D{1,12}?)(\d+)")
+NOT_CHINESE = re.compile(
+    "不是|不会|不能|没有|不要|不可以|不喜欢|不想|(?<!不)可以|(?<!不)喜欢|"
+    "(?<![但于还就要只可总])是(?![不的])|(?<![没所还只])有(?![没关些的])"
+)
+TWO_NUMBERS = re.compile(r"(?<![\d.,/-])(\d+)( ?(?:-|−|÷|/|minus|divided by|减去?|除以) ?)(\d+)(?![\d.,/-])")
 
 
 def _found(pattern: re.Pattern[str], view: TextView) -> list[Span]:
@@ -72,6 +75,8 @@ def _alternatives(kind: str) -> tuple[re.Pattern[str], dict[str, tuple[str, ...]
     found: dict[str, tuple[str, ...]] = {}
     for row in rows:
         for word in row:
+            if len(word) == 1 and not word.isascii():
+                continue  # a single character is part of too many other words
             found[word.lower()] = found.get(word.lower(), ()) + tuple(other for other in row if other != word)
     ordered = sorted(found, key=len, reverse=True)
     english = "|".join(re.escape(word) for word in ordered if word.isascii())

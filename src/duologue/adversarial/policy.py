@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -24,6 +25,7 @@ SECOND_SHARE = 0.3  # of the turns have noise of two families
 TRIES = 3  # families that are asked for an edit before a turn is left as it is
 LEAST_RATE = 0.02
 INVISIBLE_WEIGHT = 0.3
+REPLIES_LOOKED_AT = 20  # after a turn, for what they take from it letter by letter
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,8 @@ def suits(family: Family, view: TextView) -> bool:
 
 def carried_spans_of(row: Conversation, turn: int) -> list[tuple[int, int]]:
     """What the replies after a turn take from it letter by letter."""
-    replies = (message.content for message in row.messages[turn:] if message.role is Role.ASSISTANT)
-    return carried_spans(row.messages[turn].content, replies)
+    later = (message.content for message in row.messages[turn:] if message.role is Role.ASSISTANT)
+    return carried_spans(row.messages[turn].content, itertools.islice(later, REPLIES_LOOKED_AT))
 
 
 def digest_of(row: Conversation) -> str:

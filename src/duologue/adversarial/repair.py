@@ -95,7 +95,7 @@ def asking_back(row: Conversation, draws: Draws) -> Conversation | None:
     kept = max(1, round(KEPT_OF_QUESTION * len(units)))
     if len(units) < 4 * kept:
         return None
-    places = sorted(draws.in_order(len(units))[:kept])
+    places = sorted(draws.some(len(units), kept))
     left = ("" if lang == "zh" else " ").join(units[place] for place in places)
     unlearned = tuple(replace(message, weight=0) for message in before)
     reply = Message(Role.ASSISTANT, ASKS_BACK[lang])

@@ -33,8 +33,9 @@ def _one_of(signs: str):
 
 
 def _emoji(view: TextView, span: Span, draws: Draws) -> str:
-    signs = draws.pick(EMOJI) * (1 + draws.below(2))
-    return signs if span[1] == len(view.text) or view.is_chinese else f"{signs} "
+    signs, before = draws.pick(EMOJI) * (1 + draws.below(2)), view.text[: span[0]][-1:]
+    head = " " if before.isascii() and before.strip() else ""
+    return head + signs + ("" if span[1] == len(view.text) or view.is_chinese else " ")
 
 
 def _fullwidth(view: TextView, span: Span, draws: Draws) -> str:

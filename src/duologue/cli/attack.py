@@ -43,22 +43,29 @@ def run(arguments: argparse.Namespace) -> object:
     from duologue.data.sources import checked_paths
 
     require(arguments.limit >= 1, "--limit", arguments.limit, "1 or more")
+    require(arguments.seed >= 0, "--seed", arguments.seed, "0 or more")
     require(arguments.questions >= 0, "--questions", arguments.questions, "0 or more")
     families = select(arguments.families) or ALL_FAMILIES
     paths = checked_paths(arguments.data)  # before the model is loaded
+    from duologue.hub.resolve import resolve_model
+
+    baseline = resolve_model(arguments.baseline) if arguments.baseline else None
+    if arguments.out:
+        from duologue.pipeline.run_folder import RunFolder
+
+        RunFolder(arguments.out).make()
     engine = load_engine(arguments)
     from duologue.evaluation.recovery import recovered
     from duologue.evaluation.robustness_report import card_as_markdown, plot_card, render_card
     from duologue.generation.engine import Engine
-    from duologue.hub.resolve import resolve_model
 
     suite = _suite(paths, arguments, families)
     console, share = Console(stderr=True, highlight=False), None
     with console.status("reading") as status:
         tell = lambda what, number: status.update(f"{what}: {number:,}" if number else what)  # noqa: E731
         card = suite.measure(engine, tell)
-        if arguments.baseline:
-            share = recovered(suite.measure(Engine.from_pretrained(resolve_model(arguments.baseline)), tell), card)
+        if baseline:
+            share = recovered(suite.measure(Engine.from_pretrained(baseline), tell), card)
     console.print(render_card(card, share))
     result = card.to_dict() | ({"recovered": {name: asdict(one) for name, one in share.items()}} if share else {})
     if arguments.out:

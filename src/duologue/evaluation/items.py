@@ -11,11 +11,10 @@ from typing import Any
 
 from duologue.conversation import Conversation, Role
 from duologue.data.builtin.dialogues import TestItem
+from duologue.data.fields_beside import FieldsBeside
 from duologue.data.formats import Row
-from duologue.data.json_rows import json_document, json_lines
-from duologue.data.lines import Record, read_chunks
 from duologue.data.quarantine import Quarantine
-from duologue.data.sources import NumberedRow, Paths, checked_paths, read_numbered_rows
+from duologue.data.sources import Paths, checked_paths, read_numbered_rows
 from duologue.errors import DataError
 
 OTHER_SKILL = "other"
@@ -27,7 +26,7 @@ def read_rows(paths: Paths, quarantine: Quarantine | None = None) -> Iterator[Ro
     Raises:
         DataError: as read_conversations does, or a row's answers cannot be used.
     """
-    beside = _FieldsBeside()
+    beside = FieldsBeside()
     for numbered in read_numbered_rows(checked_paths(paths), quarantine or Quarantine()):
         fields = beside.fields_of(numbered)
         if fields.get("answers") is None or not isinstance(numbered.row, Conversation) or "messages" not in fields:
@@ -48,29 +47,6 @@ def read_test_items(path: str | Path) -> list[TestItem]:
             raise DataError(f'{path}: row {number} has no answers; expected {{"messages": [...], "answers": ["..."]}}')
         items.append(row)
     return items
-
-
-class _FieldsBeside:
-    """The JSON fields that a row was read from: the file is read a second time, in step with the rows."""
-
-    def __init__(self) -> None:
-        self._path: Path | None = None
-        self._records: Iterator[Record] = iter(())
-
-    def fields_of(self, numbered: NumberedRow) -> Mapping[str, Any]:
-        if numbered.path is not self._path:
-            self._path, self._records = numbered.path, _json_records(numbered.path)
-        values = (value for number, value in self._records if number == numbered.line_number)
-        found = next(values, None)
-        return found if isinstance(found, Mapping) else {}
-
-
-def _json_records(path: Path) -> Iterator[Record]:
-    """The rows of a JSON file; none of a file of another kind, which has no place for answers."""
-    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
-    if name.endswith(".jsonl"):
-        return json_lines(read_chunks(path))
-    return json_document(read_chunks(path)) if name.endswith(".json") else iter(())
 
 
 def _item(fields: Mapping[str, Any], conversation: Conversation, place: str) -> TestItem:

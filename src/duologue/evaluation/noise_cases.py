@@ -71,7 +71,8 @@ def _case(row: Row | TestItem) -> Case | None:
         return None
     sides = [message.role for message in row.messages]
     for end in range(len(sides), 1, -1):
-        if sides[end - 2 : end] == [Role.USER, Role.ASSISTANT] and row.messages[end - 1].is_learned:
+        is_reply = sides[end - 2 : end] == [Role.USER, Role.ASSISTANT] and row.messages[end - 1].is_learned
+        if is_reply and row.messages[end - 1].learned_content:
             return Case(replace(row, messages=row.messages[:end]))
     return None
 

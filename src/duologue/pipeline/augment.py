@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
@@ -17,12 +17,13 @@ from duologue.adversarial.dialogue import HarderDialogue
 from duologue.adversarial.policy import Policy
 from duologue.adversarial.table_files import tables_version
 from duologue.conversation import Conversation
+from duologue.data.fields_beside import FieldsBeside
 from duologue.data.formats import Row
 from duologue.data.prepare.row_files import new_line_file, to_json
-from duologue.data.sources import read_conversations
+from duologue.data.quarantine import Quarantine
+from duologue.data.sources import checked_paths, read_conversations, read_numbered_rows
 from duologue.errors import ConfigError, DataError
 
-MATERIAL_ROWS = 5_000  # from which exchanges for the noise are taken
 BATCH = 500  # rows that a worker gets at once
 SUFFIXES = (".jsonl", ".jsonl.zst")
 
@@ -65,10 +66,12 @@ def augment(
     """
     if not out.name.endswith(SUFFIXES):
         raise ConfigError(f"--out: is {out}; expected a name that ends in {' or '.join(SUFFIXES)}")
+    if any(out.resolve() == Path(file).resolve() for file in files):
+        raise ConfigError(f"--out: is {out}, which is read from; expected another name")
     policy, report = policy_for(files, config), AugmentReport()
     try:
         with new_line_file(out) as write:
-            for line, families in _lines(policy, read_conversations(files), copies, workers):
+            for line, families in _lines(policy, _rows_with_fields(files), copies, workers):
                 write(line)
                 report.num_rows += 1
                 report.num_harder += bool(families)
@@ -82,9 +85,8 @@ def augment(
 
 
 def policy_for(files: list[str], config: AdversarialConfig) -> Policy:
-    """The policy of a table, with material from the beginning of some files."""
-    rows = itertools.islice(read_conversations(files), MATERIAL_ROWS)
-    return Policy.of(config, (row for row in rows if isinstance(row, Conversation)))
+    """The policy of a table, with material from all of some files, whatever the order of their rows."""
+    return Policy.of(config, (row for row in read_conversations(files) if isinstance(row, Conversation)))
 
 
 def harder_rows(policy: Policy, rows: Iterable[Row]) -> Iterator[HarderDialogue]:
@@ -97,13 +99,26 @@ def harder_rows(policy: Policy, rows: Iterable[Row]) -> Iterator[HarderDialogue]
 
 
 Line = tuple[str, tuple[str, ...]]
+Beside = Mapping[str, Any]  # fields of a row that are none of the dialogue
+OWN = ("messages", "id", "source", "lang", "text")
 _policy: Policy | None = None  # of a worker process, set once when it starts
 
 
-def _lines(policy: Policy, rows: Iterable[Row], copies: int, workers: int) -> Iterator[Line]:
+def _rows_with_fields(files: list[str]) -> Iterator[tuple[Row, Beside]]:
+    beside = FieldsBeside()
+    for numbered in read_numbered_rows(checked_paths(files), Quarantine()):
+        fields = beside.fields_of(numbered)
+        if "adversarial" in fields:
+            where = f"{numbered.path}:{numbered.line_number}"
+            raise DataError(f"{where}: has noise in it already; give the file that it was made from")
+        is_ours = "messages" in fields or "text" in fields
+        yield numbered.row, {name: one for name, one in fields.items() if is_ours and name not in OWN}
+
+
+def _lines(policy: Policy, rows: Iterable[tuple[Row, Beside]], copies: int, workers: int) -> Iterator[Line]:
     if workers == 1:
-        for row in rows:
-            yield from _copies(policy, row, copies)
+        for row, beside in rows:
+            yield from _copies(policy, row, beside, copies)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (policy,)) as pool:
         source = iter(rows)
@@ -118,15 +133,16 @@ def _start_worker(policy: Policy) -> None:
     _policy = policy
 
 
-def _work(rows: list[Row], copies: int) -> list[Line]:
+def _work(rows: list[tuple[Row, Beside]], copies: int) -> list[Line]:
     assert _policy is not None
-    return [line for row in rows for line in _copies(_policy, row, copies)]
+    return [line for row, beside in rows for line in _copies(_policy, row, beside, copies)]
 
 
-def _copies(policy: Policy, row: Row, copies: int) -> Iterator[Line]:
+def _copies(policy: Policy, row: Row, beside: Beside, copies: int) -> Iterator[Line]:
     for epoch in range(copies):
         if isinstance(row, Conversation):
             harder = policy.harden(row, epoch=epoch)
-            yield json.dumps(harder.to_dict(), ensure_ascii=False), harder.families if harder.changes else ()
+            line = json.dumps(harder.to_dict() | dict(beside), ensure_ascii=False)
+            yield line, harder.families if harder.changes else ()
         elif epoch == 0:
             yield to_json(row), ()

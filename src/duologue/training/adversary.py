@@ -227,7 +227,7 @@ class Adversary:
 
         def rewrite(tokens: Ints, learned: Marks, start: int, epoch: int, room: int) -> tuple[Ints, Marks]:
             draws = Draws(config.seed, "probe", step, start)
-            for number in draws.in_order(len(names))[:PROBE_TRIES]:
+            for number in draws.some(len(names), PROBE_TRIES):
                 found = rows[names[number]].harder(tokens, learned, start, step, Hardness())
                 if len(found[0]) <= len(tokens) + room and not np.array_equal(found[0], tokens):
                     struck[start] = names[number]

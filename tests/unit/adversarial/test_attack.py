@@ -1,7 +1,5 @@
 """Attacks, on goals whose worst answer is known: each search does better than the one before it, within its budget."""
 
-import itertools
-
 import pytest
 
 from duologue.adversarial.attack import Attack, last_question
@@ -35,12 +33,11 @@ class Fragile:
 
 
 class FarFromClean:
-    """Counts letters that differ in place: every further edit can add to it."""
+    """Counts words that were not there: every further edit can add one."""
 
     def scores(self, dialogues) -> list[float]:
-        clean = ROW.messages[0].content
-        pairs = (itertools.zip_longest(clean, row.messages[0].content) for row in dialogues)
-        return [float(sum(a != b for a, b in pair)) for pair in pairs]
+        clean = set(ROW.messages[0].content.split())
+        return [float(len(set(row.messages[0].content.split()) - clean)) for row in dialogues]
 
     def saliency(self, dialogue, turn) -> list[float]:
         return [1.0] * len(dialogue.messages[turn].content)
@@ -69,7 +66,8 @@ def test_beams_go_further_than_one_step() -> None:
     goal = FarFromClean()
     one = [Attack(goal, FAMILIES, WorstOfK(4), rate=0.01, seed=seed)(ROW).after for seed in range(20)]
     beams = [Attack(goal, FAMILIES, BeamAttack(3, 3, 4), seed=seed)(ROW) for seed in range(20)]
-    assert sum(result.after for result in beams) > 1.3 * sum(one)
+    assert sum(one) <= 20
+    assert sum(result.after for result in beams) > 50
     assert all(len(result.harder.changes.edits[0]) <= 3 for result in beams)
 
 

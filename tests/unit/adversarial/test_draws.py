@@ -47,6 +47,10 @@ def test_weights_are_kept_to() -> None:
     counts = Counter(draws.pick_by("abc", (1.0, 2.0, 7.0)) for _ in range(20_000))
     assert abs(counts["a"] - 2000) < 200
     assert abs(counts["c"] - 14_000) < 350
-    firsts = Counter(draws.in_order(3, (1.0, 2.0, 7.0))[0] for _ in range(20_000))
+    firsts = Counter(next(draws.in_order(3, (1.0, 2.0, 7.0))) for _ in range(20_000))
     assert abs(firsts[0] - 2000) < 200
     assert abs(firsts[2] - 14_000) < 350
+    orders = Counter(tuple(draws.in_order(3)) for _ in range(12_000))
+    assert len(orders) == 6
+    assert all(abs(count - 2000) < 200 for count in orders.values())
+    assert sorted(draws.some(5, 9)) == [0, 1, 2, 3, 4]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duologue.adversarial.edits import Edit, apply_edits, is_apart, trimmed, undo_edits
+from duologue.adversarial.edits import Edit, Taken, apply_edits, trimmed, undo_edits
 
 TEXT = st.text(max_size=40)
 
@@ -14,7 +14,7 @@ def edited_texts(draw):
     places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=8)))
     edits, at = [], 0
     for start, end in zip(places[::2], places[1::2], strict=False):
-        if start >= at and is_apart((start, end), [(edit.start, edit.end) for edit in edits]):
+        if start >= at and Taken(text, edits).is_free((start, end)):
             edits.append(Edit(start, end, text[start:end], draw(st.text(max_size=5))))
             at = end
     return text, edits
@@ -50,8 +50,9 @@ def test_trimmed_is_the_smallest_edit(old: str, new: str, start: int) -> None:
 
 
 def test_two_insertions_at_one_place_meet() -> None:
-    assert not is_apart((3, 3), [(3, 3)])
-    assert is_apart((3, 3), [(3, 5)])
-    assert not is_apart((4, 4), [(3, 5)])
-    assert not is_apart((2, 4), [(3, 5)])
-    assert is_apart((5, 6), [(3, 5)])
+    text = "0123456789"
+    assert not Taken(text, [Edit(3, 3, "", "x")]).is_free((3, 3))
+    assert not Taken(text, [Edit(4, 4, "", "x")]).is_free((3, 5))
+    taken = Taken(text, [Edit(3, 5, "34", "x")])
+    assert [taken.is_free(span) for span in ((3, 3), (5, 5), (5, 6), (1, 3))] == [True] * 4
+    assert [taken.is_free(span) for span in ((4, 4), (2, 4), (3, 5), (0, 9))] == [False] * 4

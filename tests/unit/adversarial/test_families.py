@@ -14,7 +14,7 @@ from duologue.adversarial.edits import apply_edits, undo_edits
 from duologue.adversarial.families import TEXT_FAMILIES, select_families
 from duologue.adversarial.family import Group, perturb
 from duologue.adversarial.normaliser import normalise_text
-from duologue.adversarial.protected import PROTECTED
+from duologue.adversarial.protected import MEANS_MUCH, PROTECTED
 from duologue.adversarial.text_view import TextView
 from duologue.conversation import Conversation
 from duologue.errors import ConfigError
@@ -148,6 +148,24 @@ def test_groups_are_held_out_whole() -> None:
     with pytest.raises(ConfigError, match="did you mean en-swap"):
         select_families(["en-swop"], groups)
     assert {family.group for family in FAMILIES} >= {Group.TYPING, Group.HEARING, Group.SIGHT, Group.PINYIN}
+
+
+def test_no_number_and_no_negation_is_brought_in(builtin_rows: list[Conversation]) -> None:
+    tricky = ["Is there nobody then?", "请把这部分给他们看", "这是每个部门的事，左边的百合花", "went for a walk to it"]
+    texts = [row.messages[0].content for row in builtin_rows[:1500]] + tricky * 20
+    for number, text in enumerate(texts):
+        for family in FAMILIES[number % 3 :: 3]:
+            changed = apply_edits(text, perturb(TextView(text), family, 0.3, Draws(number)))
+            assert len(MEANS_MUCH.findall(changed)) <= len(MEANS_MUCH.findall(text)), (family.name, text, changed)
+
+
+@pytest.mark.parametrize("piece", ["哈", "a", "<|", "a.b@", "1,2", "/a", '"', "go to "])
+def test_no_text_takes_long(piece: str) -> None:
+    start = time.process_time()
+    view = TextView(piece * (30_000 // len(piece)))
+    for family in FAMILIES:
+        perturb(view, family, 0.01, Draws(1))
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -10,11 +10,11 @@ from duologue.adversarial.text_view import TextView
 
 EXAMPLES = {
     "number": ("What is 48 + 7?", "把三个苹果给我", "I have two dogs."),
-    "order": ("What is 48 - 7?", "7减5等于多少？"),
+    "order": ("What is 48 - 7?", "7减5等于多少？", "8 divided by 2?"),
     "entity": ("What is the capital of France?", "法国的首都是哪里？", "It is Monday today"),
     "antonym": ("Which is the largest?", "把这些数从小到大排列", "Is it the first letter?"),
     "en-negation": ("Is it warm?", "I don't like it", "You can't do that"),
-    "zh-negation": ("他会游泳", "我没有时间", "这是苹果吗"),
+    "zh-negation": ("我可以游泳", "我没有时间", "这是苹果吗"),
 }
 
 
@@ -39,6 +39,9 @@ def test_what_they_write() -> None:
     assert one("en-negation", "It won't rain") == {"It will rain"}
     assert one("en-negation", "It is rain") == {"It is not rain"}
     assert one("zh-negation", "我没有时间") == {"我有时间"}
+    assert one("order", "3 plus 5, on 2026-11-28") == {"3 plus 5, on 2026-11-28"}
+    assert one("zh-negation", "社会很重要，但是会不会") <= {"社会很重要，但是会会"}
+    assert one("antonym", "多少钱") == {"多少钱"}
     numbers = one("number", "5 apples")
     assert numbers <= {f"{digit} apples" for digit in range(10)} - {"5 apples"}
     assert len(numbers) > 6

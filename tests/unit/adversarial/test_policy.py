@@ -15,6 +15,7 @@ from duologue.adversarial.draws import Draws
 from duologue.adversarial.families import TEXT_FAMILIES
 from duologue.adversarial.policy import ALL_FAMILIES, DIALOGUE_FAMILIES, Policy, families_in_use
 from duologue.adversarial.preview import render_harder
+from duologue.adversarial.protected import PROTECTED
 from duologue.conversation import Conversation, Role
 from duologue.errors import ConfigError
 from duologue.tokenizer.bpe import END_OF_TURN
@@ -103,6 +104,26 @@ def test_courses_keep_the_question_and_add_no_loss(family, builtin_rows: list[Co
             assert edit.old.strip() in said  # what is taken out of a turn was said in the one before
         num_changed += bool(changes)
     assert num_changed >= 30
+
+
+def test_a_request_is_never_cut_inside_what_is_protected() -> None:
+    asked = 'Now: see https://a.org/b?c=1, mail john.smith@mail.com, run `f(a, b)`, say "Hello, my friend", then: go.'
+    row, family = Conversation.of(asked, "Done."), DIALOGUE_FAMILIES["in-pieces"]
+    for number in range(60):
+        changes = family.apply(row, 0, Material({}), Draws(number))
+        end = changes.edits[0][0].end
+        assert not any(a < end < b for a, b in (found.span() for found in PROTECTED.finditer(asked)))
+
+
+def test_a_question_about_what_was_just_said_gets_no_other_topic() -> None:
+    material = Material({"en": (("What is the capital of Japan?", "Tokyo."),)})
+    for asked in ("How many people live there?", "What is my name?", "And before?"):
+        row = Conversation.of("Capital of France?", "Paris.", asked, "Some.")
+        assert not DIALOGUE_FAMILIES["another-topic"].apply(row, 2, material, Draws(1))
+
+
+def test_material_does_not_depend_on_the_order(builtin_rows: list[Conversation]) -> None:
+    assert Material.of(builtin_rows) == Material.of(builtin_rows[::-1])
 
 
 def test_control_text_in_a_turn_stays_text(tokenizer, builtin_rows: list[Conversation]) -> None:
