@@ -24,7 +24,7 @@ class AdversarialConfig:
     saliency_share: Annotated[float, "share of turns whose noise strikes where the model looks"] = 0.5
     consistency: Annotated[float, "weight of the reply's divergence from that to the clean question; 0 = off"] = 0.5
     worst_of: Annotated[int, "1, or so many noisy forms of one batch in nine, of which the worst is learned"] = 1
-    repair_share: Annotated[float, "share of late steps that learn repairs of the model's own errors"] = 0.0
+    repair_share: Annotated[float, "share of rows, late in the stage, that are repairs of the model's own errors"] = 0.0
     repair_questions: Annotated[int, "questions that the model is asked for its errors"] = 300
     embedding: Annotated[Literal["off", "neftune", "fgm", "freelb"], "noise on what the embedding gives"] = "off"
     embedding_strength: Annotated[float, "NEFTune's alpha, or how long the noise of a dialogue is"] = 5.0

@@ -41,6 +41,8 @@ WORST_EVERY = 9
 STEPS_A_QUESTION = 4  # of the whole stage, at least, to each question that the model is asked for its errors
 LOWER, HIGHER = 0.7, 1.1  # times the share of noisy dialogues, where the clean budget is broken or kept
 
+FIELDS = ("input_ids", "labels", "position_ids", "document_ids")  # of a batch
+
 LossByPlace = Callable[[Batch], np.ndarray]
 
 
@@ -72,7 +74,7 @@ class AdversaryState:
 class Adversary:
     """Works on the rows of one stage."""
 
-    def __init__(self, harder: HarderRows, loader: Loader, folder: Path, *, vocab_size: int, rows_a_step: int) -> None:
+    def __init__(self, harder: HarderRows, loader: Loader, folder: Path, *, vocab_size: int) -> None:
         """Knows nothing yet; repairs go into a folder.
 
         Raises:
@@ -80,7 +82,7 @@ class Adversary:
         """
         self.harder, self.loader, self.config = harder, loader, harder.policy.config
         self.state, self.table = AdversaryState(), SaliencyTable(vocab_size)
-        self._rows_a_step, self._folder = rows_a_step, folder
+        self._folder = folder
         self._repairs: Loader | None = None
         self._reference = _reference_losses(self.config.clean_reference)
         self.embedding = EmbeddingAdversary.of(
@@ -94,9 +96,7 @@ class Adversary:
         return self.config.saliency_share > 0 and self.config.row_share > 0
 
     def batch(self, step: int, numbers: range, *, num_rows: int, is_settling: bool, loss: LossByPlace) -> Batch:
-        """The rows of a step with noise; at times the worst of some forms of each row, or repairs."""
-        if self._is_repairing(step):
-            return self._repair_batch(numbers, num_rows)
+        """The rows of a step with noise, repairs among them; at times the worst of some forms of each row."""
         hardness = Hardness.at(step, is_settling=is_settling)
         hardness = replace(hardness, share=hardness.share * self.state.share)
         forms = self.config.worst_of if step % WORST_EVERY == 0 and not is_settling else 1
@@ -106,14 +106,15 @@ class Adversary:
             )
             for variant in range(forms)
         ]
-        return batches[0] if forms == 1 else _worst_rows(batches, [loss(batch).sum(axis=1) for batch in batches])
+        batch = batches[0] if forms == 1 else _worst_rows(batches, [loss(batch).sum(axis=1) for batch in batches])
+        return self._with_repairs(batch, numbers)
 
     def clean_batch(self, step: int, numbers: range, *, num_rows: int, is_settling: bool) -> Batch | None:
         """The same rows without noise, in steps that bring the two together."""
         is_noisy = self.config.row_share > 0 and self.config.consistency > 0
-        if not is_noisy or step % CONSISTENCY_EVERY or is_settling or self._is_repairing(step):
+        if not is_noisy or step % CONSISTENCY_EVERY or is_settling:
             return None
-        return self.loader.samples(numbers, num_rows=num_rows)
+        return self._with_repairs(self.loader.samples(numbers, num_rows=num_rows), numbers)
 
     @contextmanager
     def watching(self, model: Transformer, batch: Batch) -> Iterator[None]:
@@ -153,18 +154,17 @@ class Adversary:
         is_late = cooldown_start is not None and step >= cooldown_start
         return self.config.repair_share > 0 and self.state.mined_at is None and is_late
 
-    def _is_repairing(self, step: int) -> bool:
-        return self._repairs is not None and step % self._repair_every == 0
-
-    def _repair_batch(self, numbers: range, num_rows: int) -> Batch:
-        assert self._repairs is not None
-        step, place = divmod(numbers.start, self._rows_a_step)
-        start = step // self._repair_every * self._rows_a_step + place  # so that all come, one after the other
-        return self._repairs.samples(range(start, start + len(numbers)), num_rows=num_rows)
-
-    @property
-    def _repair_every(self) -> int:
-        return max(1, round(1 / self.config.repair_share))
+    def _with_repairs(self, batch: Batch, numbers: range) -> Batch:
+        """Rows of repairs in the place of some, every so many; a whole step of them would be far out of line."""
+        if self._repairs is None:
+            return batch
+        every = max(1, round(1 / self.config.repair_share))
+        for row, number in enumerate(numbers):
+            if number % every == 0:
+                repairs = self._repairs.samples(range(number // every, number // every + 1), num_rows=1)
+                for name in FIELDS:
+                    getattr(batch, name)[row] = getattr(repairs, name)[0]
+        return batch
 
     def heed(self, step: int, clean_loss: float | None) -> str | None:
         """Keeps the clean budget at a look: fewer noisy dialogues where it is broken; gives what there is to tell."""
@@ -241,8 +241,7 @@ def _worst_rows(batches: list[Batch], losses: list[np.ndarray]) -> Batch:
     """To each row the form whose loss is greatest."""
     worst = np.stack(losses).argmax(axis=0)
     rows = range(len(worst))
-    fields = ("input_ids", "labels", "position_ids", "document_ids")
-    return Batch(*(np.stack([getattr(batches[worst[row]], name)[row] for row in rows]) for name in fields))
+    return Batch(*(np.stack([getattr(batches[worst[row]], name)[row] for row in rows]) for name in FIELDS))
 
 
 def _reference_losses(path: str) -> dict[int, float]:

@@ -163,8 +163,7 @@ class Trainer:
         if self.stage.harder is None:
             return None
         folder = self.stage.folder / "repairs"
-        sizes = {"vocab_size": self.model.vocab_size, "rows_a_step": self.config.rows_a_step}
-        adversary = Adversary(self.stage.harder, self.stage.train, folder, **sizes)
+        adversary = Adversary(self.stage.harder, self.stage.train, folder, vocab_size=self.model.vocab_size)
         if way is Way.FSDP and adversary.config.repair_share:
             expected = f"0, or {self.stage.name}.parallel = 'ddp': who is asked has to have the whole model"
             raise ConfigError(f"adversarial.repair_share: is {adversary.config.repair_share}; expected {expected}")

@@ -206,21 +206,18 @@ def test_repairs_are_mined_when_the_rate_falls_and_then_learned(build) -> None:
     adversary: Adversary = trainer.adversary
     assert adversary.state.mined_at == 6
     assert sum("asked for its errors" in note for note in notes) == 1
-    asked = {"num_rows": 4, "loss": trainer.gradient.loss_by_place}
-    rows = [
-        adversary.batch(step, range(4 * step, 4 * step + 4), is_settling=False, **asked) for step in range(8, 13)
-    ]
-    first_tokens = [set(one.input_ids[:, 5].tolist()) for one in rows]
-    assert len(first_tokens) == 5
-    repaired = adversary.batch(8, range(32, 36), is_settling=True, **asked)
-    assert (repaired.input_ids == rows[0].input_ids).all()
-    parts = [adversary.batch(8, range(at, at + 2), num_rows=2, is_settling=True, loss=asked["loss"]) for at in (32, 34)]
-    assert (np.concatenate([part.input_ids for part in parts]) == repaired.input_ids).all()
-    said = trainer.stage.harder.tokenizer.decode(repaired.input_ids.flatten().tolist())
+    asked = {"is_settling": True, "loss": trainer.gradient.loss_by_place}
+    batch = adversary.batch(8, range(32, 40), num_rows=8, **asked)
+    repairs = adversary._repairs.samples(range(8, 10), num_rows=2)
+    assert (batch.input_ids[[0, 4]] == repairs.input_ids).all()  # one row in four
+    assert (batch.labels[[0, 4]] == repairs.labels).all()
+    others = adversary.loader.samples(range(32, 40), num_rows=8)
+    assert all((batch.labels[row] >= 0).sum() == (others.labels[row] >= 0).sum() for row in (1, 2, 3, 5, 6, 7))
+    parts = [adversary.batch(8, range(at, at + 2), num_rows=2, **asked).input_ids for at in range(32, 40, 2)]
+    assert (np.concatenate(parts) == batch.input_ids).all()
+    said = trainer.stage.harder.tokenizer.decode(repairs.input_ids.flatten().tolist())
     words = ("wrong", "not right", "不对", "错了", "Sorry", "抱歉", "sure", "确定", "believe", "不信", "嗯")
     assert any(word in said for word in words)
-    following = adversary.batch(12, range(48, 52), is_settling=True, **asked)
-    assert following.input_ids.tolist() != repaired.input_ids.tolist()
 
 
 def test_the_clean_budget_is_kept(build, tmp_path: Path) -> None:
