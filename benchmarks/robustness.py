@@ -26,8 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from duologue.adversarial.dialogue_noise import Material
-from duologue.adversarial.families import TEXT_FAMILIES
-from duologue.adversarial.policy import ALL_FAMILIES, DIALOGUE_FAMILIES
+from duologue.adversarial.families import ALL_FAMILIES, GROUPS
 from duologue.conversation import Conversation
 from duologue.data.builtin.dialogues import builtin_dialogues, builtin_test
 from duologue.data.sources import read_conversations
@@ -140,7 +139,7 @@ def measure(arguments: argparse.Namespace) -> None:
 
 def _table(arms: dict[str, Measured]) -> Iterator[dict[str, object]]:
     base = arms["plain"]
-    held_out = {name for name, family in (TEXT_FAMILIES | DIALOGUE_FAMILIES).items() if family.group in HELD_OUT}
+    held_out = {name for name, group in GROUPS.items() if group in HELD_OUT}
     for name, found in arms.items():
         row: dict[str, object] = {"arm": name, "seeds": len(found.cards)}
         row["clean"] = statistics.mean(card.clean.value for card in found.cards)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from duologue.errors import DataError
+
+FINAL_MARKS = ".。!！"
 
 
 class Role(StrEnum):
@@ -135,6 +138,12 @@ class Conversation:
     def is_learned(self) -> bool:
         """Whether any turn carries loss in fine-tuning."""
         return any(message.is_learned for message in self.messages)
+
+
+def normalise(text: str) -> str:
+    """The text as replies are compared: case, width of characters, white space and a final mark do not count."""
+    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return words.rstrip(FINAL_MARKS + " ")
 
 
 def is_encodable(text: str) -> bool:

@@ -84,6 +84,7 @@ def test_preview(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (("--preview", "0"), "expected at least 1"),
         ((), "expected either --out FILE"),
+        (("--out", "x.jsonl", "--worst-of", "4"), "--worst-of"),
         (("--out", "x.txt"), "expected a name that ends in .jsonl"),
         (("--out", "x.jsonl", "--families", "en-swop"), "did you mean en-swap?"),
         (("--out", "x.jsonl", "--row-share", "1.5"), "row_share: is 1.5; expected 0 to 1"),

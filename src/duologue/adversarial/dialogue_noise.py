@@ -16,8 +16,7 @@ from duologue.adversarial.dialogue import Changes
 from duologue.adversarial.draws import Draws
 from duologue.adversarial.edits import Edit
 from duologue.adversarial.family import Group
-from duologue.adversarial.protected import HAN
-from duologue.adversarial.text_view import TextView
+from duologue.adversarial.text_view import Lang, TextView, language_of
 from duologue.conversation import Conversation, Message, Role
 
 # What speaks of the people who talk, and so belongs to its own dialogue.
@@ -31,20 +30,18 @@ LONGEST_MATERIAL = 120  # characters
 MOST_EXCHANGES = 2_000
 LONGEST_CLAIM = 60
 
-Language = str
-HAN_CHARACTER = re.compile(f"[{HAN}]")
 
 
 @dataclass(frozen=True)
 class Material:
     """Exchanges of other dialogues that stand for themselves, by language."""
 
-    exchanges: dict[Language, Sequence[tuple[str, str]]]
+    exchanges: dict[Lang, Sequence[tuple[str, str]]]
 
     @classmethod
     def of(cls, rows: Iterable[Conversation]) -> Material:
         """Short questions with short replies, neither about the people who talk; chosen by hash, whatever the order."""
-        found: dict[Language, dict[bytes, tuple[str, str]]] = {"en": {}, "zh": {}}
+        found: dict[Lang, dict[bytes, tuple[str, str]]] = {"en": {}, "zh": {}}
         for row in rows:
             for asked, said in zip(row.messages, row.messages[1:], strict=False):
                 pair = (asked.content, said.content)
@@ -56,7 +53,7 @@ class Material:
         chosen = {lang: sorted(kept.items())[:MOST_EXCHANGES] for lang, kept in found.items()}
         return cls({lang: tuple(pair for _, pair in kept) for lang, kept in chosen.items()})
 
-    def draw(self, lang: Language, draws: Draws, *, unlike: str) -> tuple[str, str] | None:
+    def draw(self, lang: Lang, draws: Draws, *, unlike: str) -> tuple[str, str] | None:
         """One exchange in that language, of another question; None where there is none."""
         there = self.exchanges.get(lang, ())
         pair = draws.pick(there) if there else None
@@ -77,11 +74,6 @@ class DialogueFamily:
     name: str
     group: Group
     apply: Apply
-
-
-def language_of(text: str) -> Language:
-    """``"zh"`` where Chinese characters are more than a quarter of the text, else ``"en"``."""
-    return "zh" if len(HAN_CHARACTER.findall(text)) * 4 > len(text) else "en"
 
 
 def _stands_alone(pair: tuple[str, str]) -> bool:

@@ -9,7 +9,7 @@ from functools import cache
 from duologue.adversarial.draws import Draws
 from duologue.adversarial.edits import Span
 from duologue.adversarial.family import Family, Group
-from duologue.adversarial.table_files import read_table
+from duologue.adversarial.table_files import each_to_others, read_table
 from duologue.adversarial.text_view import TextView
 
 FUNCTION_WORDS = frozenset(
@@ -20,41 +20,27 @@ FUNCTION_WORDS = frozenset(
 FILLERS = ("um", "uh", "like", "you know", "well", "so", "er", "hmm", "I mean", "actually", "basically", "ok so")
 VOWELS = re.compile(r"(?<=\w)[aeiou](?=\w)")
 LONG = 6
+BOTH_WAYS = ("english_contractions", "english_homophones")  # tables in which each member of a row may become any other
 
 
 @cache
 def forms_of(table: str) -> dict[str, tuple[str, ...]]:
-    """To a lower-case phrase what may stand in its place, by a table whose first column is the phrase."""
-    return {row[0].lower(): row[1:] for row in read_table(table)}
-
-
-@cache
-def both_ways(table: str) -> dict[str, tuple[str, ...]]:
-    """To each member of a row of a table all others of it."""
-    found: dict[str, tuple[str, ...]] = {}
-    for row in read_table(table):
-        for word in row:
-            others = tuple(other for other in row if other != word)
-            found[word.lower()] = found.get(word.lower(), ()) + others
-    return found
+    """To a phrase in lower case what may stand in its place."""
+    rows = read_table(table)
+    return each_to_others(rows) if table in BOTH_WAYS else {row[0].lower(): row[1:] for row in rows}
 
 
 @cache
 def phrases(table: str) -> re.Pattern[str]:
     """Finds the members of a table that are more than one word."""
-    members = [*forms_of(table), *both_ways(table)] if table in BOTH_WAYS else list(forms_of(table))
-    several = sorted({member for member in members if " " in member}, key=len, reverse=True)
+    several = sorted((phrase for phrase in forms_of(table) if " " in phrase), key=len, reverse=True)
     choices = "|".join(map(re.escape, several)) if several else "(?!)"  # which nothing matches
     return re.compile(rf"\b(?:{choices})\b", re.IGNORECASE)
 
 
-BOTH_WAYS = ("english_contractions", "english_homophones")
-
-
 def listed(view: TextView, table: str) -> list[Span]:
     """The words and phrases of a text that a table has, phrases first."""
-    known = both_ways(table) if table in BOTH_WAYS else forms_of(table)
-    text = view.text
+    known, text = forms_of(table), view.text
     long = [found.span() for found in phrases(table).finditer(text)]
     words = [span for span in view.words if text[span[0] : span[1]].lower() in known]
     return [span for span in long if view.is_free(*span)] + words
@@ -70,8 +56,7 @@ def from_table(table: str):
 
     def write(view: TextView, span: Span, draws: Draws) -> str:
         old = view.text[span[0] : span[1]]
-        forms = (both_ways(table) if table in BOTH_WAYS else forms_of(table)).get(old.lower(), (old,))
-        return as_cased(draws.pick(forms), old)
+        return as_cased(draws.pick(forms_of(table).get(old.lower(), (old,))), old)
 
     return write
 

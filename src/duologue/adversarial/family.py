@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 from duologue.adversarial.draws import Draws
 from duologue.adversarial.edits import Edit, Span, Taken, trimmed
 from duologue.adversarial.protected import brings_in_much
-from duologue.adversarial.text_view import TextView
-
-Lang = Literal["en", "zh"]
+from duologue.adversarial.text_view import Lang, TextView
 
 
 class Group(StrEnum):
@@ -49,6 +46,11 @@ class Family:
     sites: Callable[[TextView], Sequence[Span]]
     write: Callable[[TextView, Span, Draws], str]
     dies_in_normaliser: bool = False
+
+    @property
+    def keeps_meaning(self) -> bool:
+        """Whether the right answer stays what it was."""
+        return self.group is not Group.MEANING
 
     def num_units(self, view: TextView) -> int:
         """What a rate is a share of: words in English, characters in Chinese."""
@@ -88,7 +90,7 @@ def perturb(
         edit = trimmed(span[0], view.text[span[0] : span[1]], family.write(view, span, draws), family.name)
         if edit is None or not places.is_free((edit.start, edit.end)):
             continue
-        if family.group is Group.MEANING or not brings_in_much(view.text, edit.start, edit.end, edit.new):
+        if not family.keeps_meaning or not brings_in_much(view.text, edit.start, edit.end, edit.new):
             places.take(span)
             edits.append(edit)
             wanted -= 1

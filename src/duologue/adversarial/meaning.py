@@ -15,7 +15,7 @@ from duologue.adversarial.draws import Draws
 from duologue.adversarial.edits import Span
 from duologue.adversarial.english_wording import as_cased
 from duologue.adversarial.family import Family, Group
-from duologue.adversarial.table_files import read_table
+from duologue.adversarial.table_files import each_to_others, read_table
 from duologue.adversarial.text_view import TextView
 
 NUMBER = re.compile(r"(?<![\d.])\d+(?![\d.]*\d)")
@@ -72,12 +72,8 @@ def _negated_chinese(view: TextView, span: Span, draws: Draws) -> str:
 def _alternatives(kind: str) -> tuple[re.Pattern[str], dict[str, tuple[str, ...]]]:
     """A pattern for the words of a kind (of all other kinds, if that is "entity"), and to each its alternatives."""
     rows = [row[1:] for row in read_table("alternatives") if (row[0] == "antonym") == (kind == "antonym")]
-    found: dict[str, tuple[str, ...]] = {}
-    for row in rows:
-        for word in row:
-            if len(word) == 1 and not word.isascii():
-                continue  # a single character is part of too many other words
-            found[word.lower()] = found.get(word.lower(), ()) + tuple(other for other in row if other != word)
+    # A single Chinese character is part of too many other words.
+    found = each_to_others([word for word in row if len(word) > 1 or word.isascii()] for row in rows)
     ordered = sorted(found, key=len, reverse=True)
     english = "|".join(re.escape(word) for word in ordered if word.isascii())
     chinese = "|".join(word for word in ordered if not word.isascii())

@@ -10,17 +10,15 @@ from hashlib import blake2b
 from duologue.adversarial.carried import carried_spans
 from duologue.adversarial.config import AdversarialConfig
 from duologue.adversarial.dialogue import Changes, HarderDialogue, with_edit
-from duologue.adversarial.dialogue_noise import FAMILIES, DialogueFamily, Material
+from duologue.adversarial.dialogue_noise import DialogueFamily, Material
 from duologue.adversarial.draws import Draws
 from duologue.adversarial.edits import Edit, Span
-from duologue.adversarial.families import TEXT_FAMILIES, select_families
+from duologue.adversarial.families import ALL_FAMILIES, DIALOGUE_FAMILIES, TEXT_FAMILIES, select_families
 from duologue.adversarial.family import Family, Group, perturb
 from duologue.adversarial.text_view import TextView
 from duologue.config import require
 from duologue.conversation import Conversation, Role
 
-DIALOGUE_FAMILIES: dict[str, DialogueFamily] = {family.name: family for family in FAMILIES}
-ALL_FAMILIES = (*TEXT_FAMILIES, *DIALOGUE_FAMILIES)
 SECOND_SHARE = 0.3  # of the turns have noise of two families
 TRIES = 3  # families that are asked for an edit before a turn is left as it is
 LEAST_RATE = 0.02
@@ -133,22 +131,16 @@ def weight_by(saliency: Sequence[float] | None) -> Callable[[Span], float] | Non
 
 def families_in_use(config: AdversarialConfig) -> tuple[str, ...]:
     """The families that a table names, or all, without those that it holds out."""
-    named = select(config.families) if config.families else ALL_FAMILIES
-    held_out = select(config.hold_out)
+    named = select_families(config.families) if config.families else ALL_FAMILIES
+    held_out = select_families(config.hold_out)
     left = tuple(name for name in named if name not in held_out)
     require(bool(left), "hold_out", ", ".join(config.hold_out), "some families to be left; none is left")
     return left
 
 
-def select(names: Iterable[str]) -> tuple[str, ...]:
-    """Families of texts and of dialogues by their names or their groups."""
-    groups = {name: family.group for name, family in (TEXT_FAMILIES | DIALOGUE_FAMILIES).items()}
-    return select_families(names, groups)
-
-
 def suits(family: Family, view: TextView) -> bool:
     """Whether a family is for texts in this language."""
-    return family.lang is None or (family.lang == "zh") == view.is_chinese
+    return family.lang in (None, view.lang)
 
 
 def carried_spans_of(row: Conversation, turn: int) -> list[tuple[int, int]]:

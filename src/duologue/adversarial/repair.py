@@ -12,14 +12,13 @@ arXiv:2408.16293 (a mistake followed at once by its repair).
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from duologue.adversarial.dialogue_noise import language_of
 from duologue.adversarial.draws import Draws
 from duologue.adversarial.policy import digest_of
-from duologue.conversation import Conversation, Message, Role
+from duologue.adversarial.text_view import language_of
+from duologue.conversation import Conversation, Message, Role, normalise
 
 OBJECTIONS = {
     "en": ("No, that is wrong.", "That is not right.", "Are you sure? I think that is wrong.", "Wrong. Try again.",
@@ -50,7 +49,7 @@ class Attempt:
     @property
     def is_right(self) -> bool:
         """Whether the model said the same."""
-        return plain(self.said) == plain(self.row.messages[-1].content)
+        return normalise(self.said) == normalise(self.row.messages[-1].content)
 
 
 def repair_rows(attempts: list[Attempt], *, seed: int) -> Iterator[Conversation]:
@@ -100,11 +99,6 @@ def asking_back(row: Conversation, draws: Draws) -> Conversation | None:
     unlearned = tuple(replace(message, weight=0) for message in before)
     reply = Message(Role.ASSISTANT, ASKS_BACK[lang])
     return replace(row, messages=(*unlearned, replace(asked, content=left), reply))
-
-
-def plain(text: str) -> str:
-    """The text as replies are compared."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".。!！ ")
 
 
 def _first_difference(one: str, other: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 
@@ -12,6 +13,15 @@ def read_table(name: str) -> tuple[tuple[str, ...], ...]:
     """The rows of ``tables/<name>.tsv``, without its comments."""
     lines = _text(name).splitlines()
     return tuple(tuple(line.split("\t")) for line in lines if line and not line.startswith("#"))
+
+
+def each_to_others(rows: Iterable[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """To each member of a row, in lower case, all others of it; of several rows together."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        for word in row:
+            found[word.lower()] = found.get(word.lower(), ()) + tuple(other for other in row if other != word)
+    return found
 
 
 @cache

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Literal
 
 from duologue.adversarial.edits import Span
 from duologue.adversarial.protected import HAN, PROTECTED
+
+Lang = Literal["en", "zh"]
 
 WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)?")
 GAP = re.compile(r"(?<=[A-Za-z,;]) (?=[A-Za-z])")
@@ -67,18 +70,33 @@ class TextView:
     @cached_property
     def num_words(self) -> int:
         """English words, the protected ones too."""
-        return sum(1 for _ in WORD.finditer(self.text))
+        return num_words(self.text)
 
     @cached_property
     def num_hanzi(self) -> int:
         """Chinese characters, the protected ones too."""
-        return sum(run.end() - run.start() for run in HAN_RUN.finditer(self.text))
+        return num_hanzi(self.text)
 
     @cached_property
-    def is_chinese(self) -> bool:
-        """Whether more of the text is Chinese than English; a Chinese word has about two characters."""
-        return self.num_hanzi > 2 * self.num_words
+    def lang(self) -> Lang:
+        """The language of most of the text."""
+        return language_of(self.text)
 
     def _spans(self, pattern: re.Pattern[str]) -> list[Span]:
         spans = (found.span() for found in pattern.finditer(self.text))
         return [span for span in spans if self.is_free(*span)]
+
+
+def num_words(text: str) -> int:
+    """English words."""
+    return sum(1 for _ in WORD.finditer(text))
+
+
+def num_hanzi(text: str) -> int:
+    """Chinese characters."""
+    return sum(run.end() - run.start() for run in HAN_RUN.finditer(text))
+
+
+def language_of(text: str) -> Lang:
+    """Which of the two languages more of a text is in; a Chinese word has about two characters."""
+    return "zh" if num_hanzi(text) > 2 * num_words(text) else "en"

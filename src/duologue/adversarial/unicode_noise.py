@@ -35,7 +35,7 @@ def _one_of(signs: str):
 def _emoji(view: TextView, span: Span, draws: Draws) -> str:
     signs, before = draws.pick(EMOJI) * (1 + draws.below(2)), view.text[: span[0]][-1:]
     head = " " if before.isascii() and before.strip() else ""
-    return head + signs + ("" if span[1] == len(view.text) or view.is_chinese else " ")
+    return head + signs + ("" if span[1] == len(view.text) or view.lang == "zh" else " ")
 
 
 def _fullwidth(view: TextView, span: Span, draws: Draws) -> str:

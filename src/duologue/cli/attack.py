@@ -39,13 +39,13 @@ def run(arguments: argparse.Namespace) -> object:
     """Measures and shows; gives the card as JSON."""
     from rich.console import Console
 
-    from duologue.adversarial.policy import ALL_FAMILIES, select
+    from duologue.adversarial.families import ALL_FAMILIES, select_families
     from duologue.data.sources import checked_paths
 
     require(arguments.limit >= 1, "--limit", arguments.limit, "1 or more")
     require(arguments.seed >= 0, "--seed", arguments.seed, "0 or more")
     require(arguments.questions >= 0, "--questions", arguments.questions, "0 or more")
-    families = select(arguments.families) or ALL_FAMILIES
+    families = select_families(arguments.families) or ALL_FAMILIES
     paths = checked_paths(arguments.data)  # before the model is loaded
     from duologue.hub.resolve import resolve_model
 

@@ -13,6 +13,8 @@ strange characters, turns that do not belong. Replies stay as they are, and the 
 
 Each row has its changes beside it (adversarial.edits), so that they can be undone. A seed gives the same bytes always.
 """
+# The settings that act on text; the others need a model in training.
+OF_TEXT = ("row_share", "turn_share", "max_rate", "dialogue_share", "families", "hold_out", "seed")
 EXAMPLES = """examples:
   duologue data augment my.jsonl --preview 5
   duologue data augment my.jsonl --out harder.jsonl
@@ -34,6 +36,8 @@ def add_augment(words: Any) -> argparse.ArgumentParser:
     parser.add_argument("--copies", type=int, default=1, metavar="N", help="of each dialogue (default 1)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes")
     for setting in settings_of(AdversarialConfig):
+        if setting.path not in OF_TEXT:
+            continue
         flag, nargs = f"--{setting.path.replace('_', '-')}", "+" if isinstance(setting.default, tuple) else None
         parser.add_argument(flag, dest=setting.path, default=None, nargs=nargs, metavar="VALUE", help=setting.help)
     return parser
@@ -42,7 +46,7 @@ def add_augment(words: Any) -> argparse.ArgumentParser:
 def augment_files(arguments: argparse.Namespace) -> object:
     """Writes the new file, or shows some dialogues; gives the report as JSON."""
     from duologue.adversarial.config import AdversarialConfig
-    from duologue.config import settings_of, with_flags
+    from duologue.config import with_flags
     from duologue.errors import UsageError
     from duologue.pipeline.augment import augment
     from duologue.pipeline.display import Display
@@ -52,8 +56,7 @@ def augment_files(arguments: argparse.Namespace) -> object:
     for name in ("copies", "workers", "preview"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise UsageError(f"--{name}: is {getattr(arguments, name)}; expected at least 1")
-    names = [setting.path for setting in settings_of(AdversarialConfig)]
-    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    given = {name: value for name in OF_TEXT if (value := getattr(arguments, name)) is not None}
     config = with_flags(AdversarialConfig(row_share=1.0), given)
     if arguments.preview is not None:
         return _preview(arguments, config)

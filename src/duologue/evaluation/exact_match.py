@@ -5,19 +5,16 @@ Case, width of characters, white space and a final full stop do not count.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from duologue.conversation import Conversation, Role
+from duologue.conversation import Conversation, Role, normalise
 from duologue.data.builtin.dialogues import TestItem
 from duologue.data.language import language_of
 from duologue.errors import ContextLengthError
 from duologue.generation.config import GenerationConfig
 from duologue.generation.events import GenerationOutput
-
-FINAL_MARKS = ".。!！"
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -141,12 +138,6 @@ def exact_match(
     outputs = engine.generate_batch(prompts, config, on_finished=on_progress)
     replies = {place: output.texts[0] for place, output in zip(asked, outputs, strict=True)}
     return ExactMatchReport(tuple(Verdict(item, replies.get(place)) for place, item in enumerate(items)))
-
-
-def normalise(text: str) -> str:
-    """The text as it is compared."""
-    words = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return words.rstrip(FINAL_MARKS + " ")
 
 
 def _fits(engine: Replier, item: TestItem, config: GenerationConfig) -> bool:

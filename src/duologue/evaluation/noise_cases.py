@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from duologue.adversarial.dialogue import Changes, HarderDialogue
 from duologue.adversarial.dialogue_noise import Material
 from duologue.adversarial.draws import Draws
-from duologue.adversarial.families import TEXT_FAMILIES
+from duologue.adversarial.families import DIALOGUE_FAMILIES, TEXT_FAMILIES
 from duologue.adversarial.family import perturb
 from duologue.adversarial.meaning import MEANING_FAMILIES
-from duologue.adversarial.policy import DIALOGUE_FAMILIES, carried_spans_of, digest_of, suits
+from duologue.adversarial.policy import carried_spans_of, digest_of, suits
 from duologue.adversarial.text_view import TextView
 from duologue.conversation import Conversation, Role
 from duologue.data.builtin.dialogues import TestItem, reference

@@ -17,9 +17,8 @@ import numpy as np
 
 from duologue.adversarial.attack import Attack
 from duologue.adversarial.dialogue_noise import Material
-from duologue.adversarial.families import TEXT_FAMILIES
+from duologue.adversarial.families import DIALOGUE_FAMILIES, TEXT_FAMILIES
 from duologue.adversarial.meaning import MEANING_FAMILIES
-from duologue.adversarial.policy import DIALOGUE_FAMILIES
 from duologue.adversarial.search import SaliencyGreedy, Search, WorstOfK
 from duologue.adversarial.table_files import tables_version
 from duologue.conversation import Conversation, Message, Role
@@ -35,7 +34,8 @@ from duologue.generation.engine import Engine
 LEAST_GAP = 0.05  # of what the context tells about the reply: less is no damage worth counting
 FEWEST_ROWS = 20
 ATTACKS: dict[str, Search] = {"worst of 16": WorstOfK(16), "saliency": SaliencyGreedy(4, 4)}
-OBJECTIONS = {"en": "No, that is wrong.", "zh": "不对，你说错了。"}
+# In words that no repair is trained with.
+OBJECTIONS = {"en": "You made a mistake there, I am afraid.", "zh": "我觉得你刚才答得有问题。"}
 Progress = Callable[[str, int], None]
 
 
@@ -69,7 +69,8 @@ class Damage:
         bits, clean_bits, num_bytes: of each of these.
         gap: bits per byte that noise costs.
         right, clean_right: exact matches among the ``num_checked`` cases that were asked.
-        is_admitted: whether the damage is real: at least a twentieth of what the context tells, zero out of question.
+        is_admitted: whether the damage counts: at least a twentieth of what the context tells, zero out of question,
+            and none that a normaliser takes away, since that needs no model.
     """
 
     family: str
@@ -136,6 +137,17 @@ class Card:
         return [damage for damage in self.damages if damage.is_admitted]
 
     @property
+    def harmless(self) -> list[str]:
+        """Families that do no measurable damage."""
+        left = {damage.family for damage in self.damages} - {damage.family for damage in self.admitted}
+        return sorted(left - set(self.gone_by_normaliser))
+
+    @property
+    def gone_by_normaliser(self) -> list[str]:
+        """Families that a normaliser takes away, which are not counted either."""
+        return sorted({damage.family for damage in self.damages if dies_in_normaliser(damage.family)})
+
+    @property
     def mean_gap(self) -> float:
         """Over what counts; 0 where nothing does."""
         return float(np.mean([damage.gap.value for damage in self.admitted])) if self.admitted else 0.0
@@ -145,7 +157,7 @@ class Card:
         fields = {name: getattr(self, name) for name in ("num_rows", "context_gain", "exact_match", "num_checked")}
         fields |= {"clean": asdict(self.clean), "mean_gap": self.mean_gap, "seed": self.seed, "tables": self.tables}
         fields |= {"families": [damage.to_dict() for damage in self.damages]}
-        fields |= {"no_damage_found": sorted({d.family for d in self.damages} - {d.family for d in self.admitted})}
+        fields |= {"no_damage_found": self.harmless, "gone_by_normaliser": self.gone_by_normaliser}
         fields |= {"sensitivity": {name: asdict(found) for name, found in self.sensitivity.items()}}
         return fields | {"attacks": self.attacks, "repair": self.repair, "seconds": round(self.seconds, 1)}
 
@@ -205,7 +217,7 @@ class RobustnessSuite:
         rows = [one.number for one in noisy]
         bits = np.array(loss.bits([one.harder.conversation for one in noisy]))
         gap = ratio(bits - clean[rows], sizes[rows], seed=seed)
-        is_admitted = gap.is_above_zero and gap.value >= LEAST_GAP * gain
+        is_admitted = gap.is_above_zero and gap.value >= LEAST_GAP * gain and not dies_in_normaliser(family)
         damage = Damage(family, severity, tuple(rows), bits, clean[rows], sizes[rows], gap, is_admitted)
         asked = {one.number: _question(one.harder.conversation) for one in noisy if one.number in is_right}
         if severity != self.settings.checked_severity or not asked:
@@ -262,6 +274,11 @@ class RobustnessSuite:
         right = [not after[number] for number, right in is_right.items() if right]
         return {"wrong_to_right": _share(wrong), "num_wrong": len(wrong), "right_to_wrong": _share(right),
                 "num_right": len(right)}  # fmt: skip
+
+
+def dies_in_normaliser(family: str) -> bool:
+    """Whether normaliser.py takes all of a family's noise away."""
+    return family in TEXT_FAMILIES and TEXT_FAMILIES[family].dies_in_normaliser
 
 
 def _without_context(row: Conversation) -> Conversation:

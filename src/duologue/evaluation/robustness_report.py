@@ -66,15 +66,14 @@ def plot_card(card: Card, path: Path | str) -> None:
 
 
 def _lines(card: Card, recovered: Recovered | None) -> list[str]:
-    admitted = {damage.family for damage in card.admitted}
-    harmless = sorted({damage.family for damage in card.damages} - admitted)
     right = f", {card.exact_match:.1%} right answers" if card.exact_match is not None else ""
     lines = [f"clean: {card.clean.value:.3f} bits per byte{right}; noise that does damage costs {card.mean_gap:.3f} "
              "on average"]  # fmt: skip
     if recovered and MEAN in recovered:
         lines.append(f"of the baseline's damage {recovered[MEAN]} is recovered (1 = all)")
-    if harmless:
-        lines.append(f"no damage found, not counted: {', '.join(harmless)}")
+    for why, names in (("no damage found", card.harmless), ("gone by a normaliser", card.gone_by_normaliser)):
+        if names:
+            lines.append(f"{why}, not counted: {', '.join(names)}")
     for family, found in card.sensitivity.items():
         lines.append(f"another question ({family}): the old reply costs {found} more")
     for name, attack in card.attacks.items():

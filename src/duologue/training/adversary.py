@@ -196,9 +196,7 @@ class Adversary:
 
     def _publish(self) -> None:
         self.harder.policy = replace(self.harder.policy, weights=self.state.weights())
-        published = SaliencyTable(0)
-        published.by_token = torch.tensor(self.state.saliency)
-        self.harder.saliency = published.weights if self.state.saliency else None
+        self.harder.saliency = self.state.saliency
 
     def _probe(self, step: int, numbers: range, num_rows: int, loss: LossByPlace) -> None:
         """Each piece of some rows with one family of noise, drawn for it, and without."""

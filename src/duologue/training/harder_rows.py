@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -62,9 +62,9 @@ class HarderRows:
     """Rewrites pieces of packed rows by a policy."""
 
     def __init__(self, policy: Policy, tokenizer: Tokenizer) -> None:
-        """For rows in this tokenizer's tokens; ``saliency`` says how much tokens matter, once somebody knows."""
+        """For rows in this tokenizer's tokens; ``saliency`` says of each token how much it matters, once known."""
         self.policy, self.tokenizer = policy, tokenizer
-        self.saliency: Callable[[list[int]], list[float]] | None = None
+        self.saliency: list[float] = []
         frames = {role: turn_frame(tokenizer, role) for role in Role}
         self._heads = {role: head for role, (head, _) in frames.items()}
         self._closing = frames[Role.USER][1]
@@ -134,13 +134,8 @@ class HarderRows:
 
     def _by_character(self, tokens: Ints, turn: Turn) -> list[float]:
         """How much each character of a turn matters: as much as the token that it begins in."""
-        assert self.saliency is not None
         ids = tokens[slice(*turn.said)].tolist()
-        by_byte = [
-            weight
-            for token, weight in zip(ids, self.saliency(ids), strict=True)
-            for _ in self.tokenizer.token_bytes(token)
-        ]
+        by_byte = [self.saliency[token] for token in ids for _ in self.tokenizer.token_bytes(token)]
         places = itertools.accumulate((len(sign.encode()) for sign in turn.message.content), initial=0)
         return [by_byte[place] for place in places if place < len(by_byte)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,8 @@ def mine_repairs(
     model: Transformer, harder: HarderRows, loader: Loader, folder: Path, *, tokenizer: Tokenizer, count: int, seed: int
 ) -> int:
     """Asks the model and leaves shards of repairs in a folder; gives their number."""
-    rows = [_up_to_a_reply(row, seed) for row in _dialogues(harder, loader, seed)]
-    asked = [row for row in rows if row is not None][:count]
+    rows = (_up_to_a_reply(row, seed) for row in _dialogues(harder, loader, seed))
+    asked = list(islice((row for row in rows if row is not None), count))
     engine = Engine(model, tokenizer, max_slots=SLOTS)
     config = GenerationConfig(max_new_tokens=LONGEST_REPLY)
     fitting = [row for row in asked if _fits(engine, row, config)]

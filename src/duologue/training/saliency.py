@@ -49,10 +49,6 @@ class SaliencyTable:
         for salient_BT in seen:
             self._learn(salient_BT, input_ids_BT.cpu(), labels_BT.cpu())
 
-    def weights(self, token_ids: list[int]) -> list[float]:
-        """How much each of these tokens matters."""
-        return self.by_token[torch.tensor(token_ids, dtype=torch.long)].tolist()
-
     def _learn(self, salient_BT: Tensor, input_ids_BT: Tensor, labels_BT: Tensor) -> None:
         asked = (labels_BT < 0) & (salient_BT > 0)
         ids, values = input_ids_BT[asked], salient_BT[asked]

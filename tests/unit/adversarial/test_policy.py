@@ -12,8 +12,8 @@ from duologue.adversarial.config import AdversarialConfig
 from duologue.adversarial.dialogue import undo
 from duologue.adversarial.dialogue_noise import FAMILIES, Material
 from duologue.adversarial.draws import Draws
-from duologue.adversarial.families import TEXT_FAMILIES
-from duologue.adversarial.policy import ALL_FAMILIES, DIALOGUE_FAMILIES, Policy, families_in_use
+from duologue.adversarial.families import ALL_FAMILIES, DIALOGUE_FAMILIES, GROUPS
+from duologue.adversarial.policy import Policy, families_in_use
 from duologue.adversarial.preview import render_harder
 from duologue.adversarial.protected import PROTECTED
 from duologue.conversation import Conversation, Role
@@ -76,8 +76,7 @@ def test_held_out_families_never_come(builtin_rows: list[Conversation]) -> None:
     config = AdversarialConfig(row_share=1.0, dialogue_share=0.5, hold_out=("sight", "hearing", "conflict"))
     policy = Policy.of(config, builtin_rows[:2000])
     came = Counter(name for row in builtin_rows[:2000] for name in policy.harden(row).families)
-    held_out = {name for name, family in (TEXT_FAMILIES | DIALOGUE_FAMILIES).items()
-                if family.group in ("sight", "hearing", "conflict")}  # fmt: skip
+    held_out = {name for name, group in GROUPS.items() if group in ("sight", "hearing", "conflict")}
     assert len(held_out) == 11
     assert not held_out & set(came)
     assert set(came) == set(ALL_FAMILIES) - held_out

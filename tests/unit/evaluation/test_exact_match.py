@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from duologue.conversation import Conversation
+from duologue.conversation import Conversation, normalise
 from duologue.data.builtin.dialogues import TestItem, builtin_test
 from duologue.errors import ContextLengthError
-from duologue.evaluation.exact_match import ExactMatchReport, Tally, exact_match, normalise
+from duologue.evaluation.exact_match import ExactMatchReport, Tally, exact_match
 from duologue.evaluation.plot import plot_accuracy
 from duologue.generation.config import GenerationConfig
 from duologue.generation.events import FinishReason, GenerationOutput, GenerationStats

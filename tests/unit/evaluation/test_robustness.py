@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from duologue.adversarial.dialogue_noise import Material
+from duologue.adversarial.repair import OBJECTIONS as LEARNED
 from duologue.conversation import Conversation
 from duologue.data.builtin.dialogues import builtin_test
 from duologue.errors import DataError
 from duologue.evaluation.intervals import Interval, bootstrap, ratio
 from duologue.evaluation.noise_cases import Case, cases_of, spread_over, with_noise
 from duologue.evaluation.recovery import MEAN, recovered
-from duologue.evaluation.robustness import Card, Damage, RobustnessSuite, Settings
+from duologue.evaluation.robustness import OBJECTIONS, Card, Damage, RobustnessSuite, Settings
 from duologue.evaluation.robustness_report import card_as_markdown, plot_card, render_card
 from duologue.generation.engine import Engine
 
@@ -110,6 +111,8 @@ def test_a_card_of_a_real_engine(suite: RobustnessSuite, tiny_model, tokenizer, 
     assert [one.gap for one in again.damages] == [one.gap for one in found.damages]
     as_json = json.loads(json.dumps(found.to_dict()))
     assert set(as_json["no_damage_found"]) <= set(SETTINGS.families)
+    assert as_json["gone_by_normaliser"] == ["zero-width"]
+    assert not any(one.is_admitted for one in found.damages if one.family == "zero-width")
     assert "en-swap" in card_as_markdown(found, "mine", recovered(found, again))
     assert render_card(found, recovered(found, again))
     plot_card(found, tmp_path / "card.png")
@@ -128,6 +131,10 @@ def test_damage_to_rows_is_the_difference_of_their_likelihoods(suite: Robustness
     assert one.rows == tuple(case.number for case in noisy)
     num_bytes = sum(len(suite.cases[case.number].row.messages[-1].content.encode()) for case in noisy)
     assert one.gap.value == pytest.approx((sum(bits) - sum(before)) / num_bytes, rel=1e-4, abs=1e-5)
+
+
+def test_objections_are_not_in_words_that_are_trained() -> None:
+    assert not {said for wordings in LEARNED.values() for said in wordings} & set(OBJECTIONS.values())
 
 
 def test_models_on_other_rows_are_not_compared(suite: RobustnessSuite) -> None:
