@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
+from duologue.adversarial.families import select_families
 from duologue.config import require
+from duologue.errors import ConfigError
 
 HELD_OUT = ("hearing", "sight", "conflict")  # the groups that our own benchmark never trains on
 
@@ -44,4 +47,11 @@ class AdversarialConfig:
         for name, low in {"seed": 0, "consistency": 0, "worst_of": 1, "embedding_steps": 1, "clean_budget": 0,
                           "repair_questions": 1}.items():  # fmt: skip
             require(getattr(self, name) >= low, name, getattr(self, name), f"at least {low}")
+        for name in ("families", "hold_out"):
+            try:
+                select_families(getattr(self, name))
+            except ConfigError as error:
+                raise ConfigError(f"{name}: {error}") from None
+        is_there = not self.clean_reference or Path(self.clean_reference).is_file()
+        require(is_there, "clean_reference", self.clean_reference, "the metrics.jsonl of a stage")
         require(self.embedding_strength > 0, "embedding_strength", self.embedding_strength, "more than 0")
