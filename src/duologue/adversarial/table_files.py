@@ -21,7 +21,7 @@ def each_to_others(rows: Iterable[Sequence[str]]) -> dict[str, tuple[str, ...]]:
     for row in rows:
         for word in row:
             found[word.lower()] = found.get(word.lower(), ()) + tuple(other for other in row if other != word)
-    return found
+    return {word: others for word, others in found.items() if others}
 
 
 @cache

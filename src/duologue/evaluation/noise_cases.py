@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from duologue.adversarial.dialogue import Changes, HarderDialogue
 from duologue.adversarial.dialogue_noise import Material
@@ -17,6 +18,8 @@ from duologue.adversarial.text_view import TextView
 from duologue.conversation import Conversation, Role
 from duologue.data.builtin.dialogues import TestItem, reference
 from duologue.data.formats import Row
+
+T = TypeVar("T")
 
 SEVERITIES = {"light": 0.05, "medium": 0.15, "strong": 0.3}  # edits as a share of words, or of Chinese characters
 
@@ -57,11 +60,11 @@ def cases_of(rows: Iterable[Row | TestItem], limit: int) -> list[Case]:
     return list(itertools.islice(found, limit))
 
 
-def spread_over(cases: Sequence[Case], limit: int) -> list[Case]:
-    """That many of the cases, from their first to their last at equal distances."""
-    if len(cases) <= limit:
-        return list(cases)
-    return [cases[number * len(cases) // limit] for number in range(limit)]
+def spread_over(items: Sequence[T], limit: int) -> list[T]:
+    """That many of some items, from the first to the last at equal distances: files are in order of something."""
+    if len(items) <= limit:
+        return list(items)
+    return [items[number * len(items) // limit] for number in range(limit)]
 
 
 def _case(row: Row | TestItem) -> Case | None:

@@ -28,7 +28,7 @@ from duologue.errors import DataError
 from duologue.evaluation.exact_match import exact_match
 from duologue.evaluation.goals import ResponseLoss
 from duologue.evaluation.intervals import Floats, Interval, ratio
-from duologue.evaluation.noise_cases import SEVERITIES, Case, with_noise
+from duologue.evaluation.noise_cases import SEVERITIES, Case, spread_over, with_noise
 from duologue.generation.engine import Engine
 
 LEAST_GAP = 0.05  # of what the context tells about the reply: less is no damage worth counting
@@ -171,7 +171,7 @@ class RobustnessSuite:
             raise DataError("nothing to attack: no row ends with a question and a reply; expected dialogues, or "
                             "questions with answers")  # fmt: skip
         self.cases, self.settings, self.material = list(cases), settings, material
-        self._checked = [number for number, case in enumerate(cases) if case.answers][: settings.num_checked]
+        self._checked = spread_over([n for n, case in enumerate(cases) if case.answers], settings.num_checked)
 
     def measure(self, engine: Engine, on_progress: Progress = lambda what, number: None) -> Card:
         """The card of a model."""
@@ -245,7 +245,7 @@ class RobustnessSuite:
         self, engine: Engine, loss: ResponseLoss, search: Search, is_right: Mapping[int, bool]
     ) -> dict[str, float]:
         families = [TEXT_FAMILIES[name] for name in self.settings.families if name in TEXT_FAMILIES]
-        targets = [number for number, right in is_right.items() if right][: self.settings.num_attacked]
+        targets = spread_over([number for number, right in is_right.items() if right], self.settings.num_attacked)
         if not targets or not families:
             return {}
         attack = Attack(loss, families, search, rate=self.settings.attack_rate, seed=self.settings.seed)

@@ -6,6 +6,7 @@ from duologue.adversarial.draws import Draws
 from duologue.adversarial.edits import apply_edits, undo_edits
 from duologue.adversarial.family import perturb
 from duologue.adversarial.meaning import MEANING_FAMILIES
+from duologue.adversarial.table_files import read_table
 from duologue.adversarial.text_view import TextView
 
 EXAMPLES = {
@@ -46,3 +47,12 @@ def test_what_they_write() -> None:
     assert numbers <= {f"{digit} apples" for digit in range(10)} - {"5 apples"}
     assert len(numbers) > 6
     assert all(len(text) == len("48 apples") and text[0] != "0" for text in one("number", "48 apples"))
+
+
+def test_every_word_of_the_tables_has_another() -> None:
+    for kind, *words in read_table("alternatives"):
+        family = MEANING_FAMILIES["antonym" if kind == "antonym" else "entity"]
+        for word in words:
+            edits = perturb(TextView(f"Well, {word} it is"), family, 0.01, Draws(word))
+            is_alone = len(word) == 1 and not word.isascii()  # part of too many other words
+            assert edits or is_alone or word == "没有", word  # whose opposite is such a character

@@ -80,7 +80,7 @@ def test_held_out_families_never_come(builtin_rows: list[Conversation]) -> None:
     assert len(held_out) == 11
     assert not held_out & set(came)
     assert set(came) == set(ALL_FAMILIES) - held_out
-    with pytest.raises(ConfigError, match="hold_out: sigt: no such family or group of noise; did you mean sight?"):
+    with pytest.raises(ConfigError, match="hold_out: sigt: no such family or group of noise; did you mean sight"):
         AdversarialConfig(hold_out=("sigt",))
     with pytest.raises(ConfigError, match="none is left"):
         families_in_use(AdversarialConfig(families=("sight",), hold_out=("sight",)))

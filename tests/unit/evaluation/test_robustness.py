@@ -119,6 +119,10 @@ def test_a_card_of_a_real_engine(suite: RobustnessSuite, tiny_model, tokenizer, 
     assert (tmp_path / "card.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_those_that_are_asked_are_of_both_languages(suite: RobustnessSuite) -> None:
+    assert {suite.cases[number].row.lang for number in suite._checked} == {"en", "zh"}
+
+
 def test_damage_to_rows_is_the_difference_of_their_likelihoods(suite: RobustnessSuite, tiny_model, tokenizer) -> None:
     from duologue.evaluation.goals import ResponseLoss
 
