@@ -2,10 +2,13 @@
 
     python benchmarks/robustness.py make --out DIR [--data FILES]        the training and test files: corpora and skills
     python benchmarks/robustness.py train BASE --out DIR --arms plain neftune standard --seeds 0 1 2
-    python benchmarks/robustness.py measure --out DIR                    the table; appended to benchmarks/results
+    python benchmarks/robustness.py measure --out DIR --arms plain       a card for each model, beside it
+    python benchmarks/robustness.py table --out DIR [--keep]             from the cards; kept in benchmarks/results
 
+Arms can be trained and measured in several processes.
 An arm of another library learns from files that the scripts in benchmarks/robustness_baselines write, each in an
-environment of its own. Held out in training: sight, hearing, conflict, table and all.
+environment of its own. "mended" is the plain arm behind a normaliser and a spelling corrector (``--speller DIR``: a
+folder with pyspellchecker). Held out in training: sight, hearing, conflict, table and all.
 """
 
 from __future__ import annotations
@@ -14,19 +17,23 @@ import argparse
 import itertools
 import json
 import os
+import pickle
+import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from duologue.adversarial.dialogue_noise import Material
 from duologue.adversarial.families import ALL_FAMILIES, GROUPS
+from duologue.adversarial.normaliser import normalise_text
 from duologue.conversation import Conversation
 from duologue.data.builtin.dialogues import builtin_dialogues, builtin_test
 from duologue.data.sources import read_conversations
@@ -34,12 +41,13 @@ from duologue.evaluation.intervals import Interval
 from duologue.evaluation.items import read_rows
 from duologue.evaluation.noise_cases import cases_of, spread_over
 from duologue.evaluation.recovery import MEAN, family_sums
-from duologue.evaluation.robustness import Card, RobustnessSuite, Settings
+from duologue.evaluation.robustness import ATTACKS, Card, RobustnessSuite, Settings
 from duologue.generation.engine import Engine
 
 RESULTS = Path(__file__).parent / "results" / "robustness.jsonl"
 HELD_OUT = ("sight", "hearing", "conflict")
 DRAWS = 10_000
+MENDED = "mended"
 
 
 @dataclass(frozen=True)
@@ -76,10 +84,13 @@ ARMS = {
 
 @dataclass
 class Measured:
-    """The models of an arm, one for each seed."""
+    """The cards of an arm's models, by seed."""
 
-    cards: list[Card] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    cards: dict[int, Card] = field(default_factory=dict)
+
+    def mean(self, of: Callable[[Card], float]) -> float:
+        """Of a figure, over the seeds."""
+        return statistics.mean(of(card) for card in self.cards.values())
 
 
 def make(arguments: argparse.Namespace) -> None:
@@ -113,21 +124,46 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Measures all models on the same noisy dialogues, prints the table and keeps it."""
+    """Measures models on the same noisy dialogues; a card that is there is left as it is."""
+    torch.set_num_threads(arguments.threads)
     cases = spread_over(cases_of(read_rows([arguments.out / "test.jsonl"]), limit=100_000), arguments.limit)
-    settings = Settings(ALL_FAMILIES, num_checked=arguments.questions, num_attacked=arguments.questions)
-    suite = RobustnessSuite(cases, settings, Material.of(case.row for case in cases))
-    arms: dict[str, Measured] = {}
+    settings = Settings(ALL_FAMILIES, num_checked=arguments.questions, num_attacked=arguments.attacked)
+    material = Material.of(case.row for case in cases)
     for seed, name in itertools.product(arguments.seeds, arguments.arms):
-        out = _folder(arguments.out, name, seed)
-        if not (out / "model" / "config.json").is_file():
+        trained = _folder(arguments.out, "plain" if name == MENDED else name, seed)
+        card_file = _folder(arguments.out, name, seed) / "card.pkl"
+        if card_file.is_file() or not (trained / "model" / "config.json").is_file():
             continue
-        found = arms.setdefault(name, Measured())
-        found.cards.append(suite.measure(Engine.from_pretrained(out / "model")))
-        lines = (out / "finetuning" / "metrics.jsonl").read_text("utf-8").splitlines()
-        steps = [json.loads(line) for line in lines]
-        found.seconds.append(statistics.median(one["num_tokens"] / one["elapsed_s"] for one in steps[-3:]))
-        print(f"measured {name}, seed {seed}", flush=True)
+        ways = {"mended": mender(arguments.speller)} if name == MENDED else {}
+        card = RobustnessSuite(cases, settings, material, **ways).measure(Engine.from_pretrained(trained / "model"))
+        card_file.parent.mkdir(parents=True, exist_ok=True)
+        card_file.write_bytes(pickle.dumps(card))
+        print(f"measured {name}, seed {seed}: {card.seconds:.0f} s", flush=True)
+
+
+def mender(speller: Path) -> Callable[[Conversation], Conversation]:
+    """A normaliser, and for English words that it does not know pyspellchecker's likeliest."""
+    sys.path.insert(0, str(speller))
+    checker = __import__("spellchecker").SpellChecker(distance=1)
+
+    def word(found: re.Match[str]) -> str:
+        return found[0] if found[0].lower() in checker else checker.correction(found[0].lower()) or found[0]
+
+    def mended(row: Conversation) -> Conversation:
+        *before, asked, reply = row.messages
+        text = re.sub(r"[A-Za-z]{3,}", word, normalise_text(asked.content))
+        return replace(row, messages=(*before, replace(asked, content=text), reply))
+
+    return mended
+
+
+def table(arguments: argparse.Namespace) -> None:
+    """Prints the table of what was measured, and keeps it."""
+    arms: dict[str, Measured] = {}
+    for name, seed in itertools.product(arguments.arms, arguments.seeds):
+        card_file = _folder(arguments.out, name, seed) / "card.pkl"
+        if card_file.is_file():
+            arms.setdefault(name, Measured()).cards[seed] = pickle.loads(card_file.read_bytes())
     rows = list(_table(arms))
     for row in rows:
         print(json.dumps(row, ensure_ascii=False), flush=True)
@@ -141,24 +177,34 @@ def _table(arms: dict[str, Measured]) -> Iterator[dict[str, object]]:
     base = arms["plain"]
     held_out = {name for name, group in GROUPS.items() if group in HELD_OUT}
     for name, found in arms.items():
+        same = Measured({seed: base.cards[seed] for seed in found.cards})  # that share their seeds
         row: dict[str, object] = {"arm": name, "seeds": len(found.cards)}
-        row["clean"] = statistics.mean(card.clean.value for card in found.cards)
-        row["clean_cost"] = row["clean"] / statistics.mean(card.clean.value for card in base.cards) - 1
-        row["exact_match"] = statistics.mean(card.exact_match or 0.0 for card in found.cards)
+        row["clean"] = found.mean(lambda card: card.clean.value)
+        row["clean_cost"] = row["clean"] / same.mean(lambda card: card.clean.value) - 1
+        row["exact_match"] = found.mean(lambda card: card.exact_match or 0.0)
+        row["exact_match_cost"] = row["exact_match"] - same.mean(lambda card: card.exact_match or 0.0)
         for group, families in (("held_out", held_out), ("trained", set(ALL_FAMILIES) - held_out)):
-            row[f"recovered_{group}"] = {key: asdict(one) for key, one in over_seeds(base, found, families).items()}
-        row["sensitivity"] = statistics.mean(_sensitivity(card) for card in found.cards)
-        row["attacks"] = {kind: statistics.mean(card.attacks[kind]["success"] for card in found.cards if card.attacks)
-                          for kind in found.cards[0].attacks}  # fmt: skip
-        row["repair"] = {side: statistics.mean(card.repair[side] or 0.0 for card in found.cards if card.repair)
+            shares = over_seeds(same, found, families)
+            row[f"recovered_{group}"] = asdict(shares[MEAN])
+            row[f"worst_{group}"] = min((one.value, family) for family, one in shares.items() if family != MEAN)
+            row[f"families_{group}"] = {family: round(one.value, 3) for family, one in shares.items()}
+        row["noisy_exact_match"] = found.mean(noisy_exact_match)
+        row["sensitivity"] = found.mean(_sensitivity) / same.mean(_sensitivity)
+        row["attacks"] = {kind: found.mean(lambda card, kind=kind: card.attacks[kind]["success"]) for kind in ATTACKS}
+        row["repair"] = {side: found.mean(lambda card, side=side: card.repair[side] or 0.0)
                          for side in ("wrong_to_right", "right_to_wrong")}  # fmt: skip
-        row["tokens_per_s"] = statistics.median(found.seconds)
         yield row
+
+
+def noisy_exact_match(card: Card) -> float:
+    """Right answers with noise as a share of those without, over all families."""
+    checked = [damage for damage in card.damages if damage.num_checked]
+    return sum(damage.right for damage in checked) / sum(damage.clean_right for damage in checked)
 
 
 def over_seeds(base: Measured, found: Measured, families: set[str]) -> dict[str, Interval]:
     """Recovered shares, seeds and then dialogues drawn anew: families that damage the baseline in most of its seeds."""
-    pairs = list(zip(base.cards, found.cards, strict=False))
+    pairs = [(base.cards[seed], card) for seed, card in found.cards.items()]
     counts: dict[str, int] = {}
     for card, _ in pairs:
         for family in {damage.family for damage in card.admitted if damage.family in families}:
@@ -201,8 +247,8 @@ def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words = parser.add_subparsers(dest="word", required=True)
-    making, training, measuring = (words.add_parser(name) for name in ("make", "train", "measure"))
-    for one in (making, training, measuring):
+    making, training, measuring, showing = (words.add_parser(name) for name in ("make", "train", "measure", "table"))
+    for one in (making, training, measuring, showing):
         one.add_argument("--out", type=Path, required=True)
     making.add_argument("--data", nargs="*", default=[])
     making.add_argument("--skills", type=int, default=20_000)
@@ -211,15 +257,19 @@ def main() -> None:
     making.add_argument("--items-per-skill", type=int, default=40)
     training.add_argument("base", type=Path)
     training.add_argument("--flags", nargs=argparse.REMAINDER, default=[])
-    for one in (training, measuring):
-        one.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    for one in (training, measuring, showing):
+        names = list(ARMS) if one is training else [*ARMS, MENDED]
+        one.add_argument("--arms", nargs="+", default=names, choices=names)
         one.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     measuring.add_argument("--limit", type=int, default=600)
-    measuring.add_argument("--questions", type=int, default=200)
-    measuring.add_argument("--keep", action="store_true", help="append to benchmarks/results/robustness.jsonl")
-    measuring.add_argument("--note", default="", help="what the base is")
+    measuring.add_argument("--questions", type=int, default=400)
+    measuring.add_argument("--attacked", type=int, default=100)
+    measuring.add_argument("--threads", type=int, default=2)
+    measuring.add_argument("--speller", type=Path, default=Path("speller"))
+    showing.add_argument("--keep", action="store_true", help="append to benchmarks/results/robustness.jsonl")
+    showing.add_argument("--note", default="", help="what the base is")
     arguments = parser.parse_args()
-    {"make": make, "train": train, "measure": measure}[arguments.word](arguments)
+    {"make": make, "train": train, "measure": measure, "table": table}[arguments.word](arguments)
 
 
 if __name__ == "__main__":

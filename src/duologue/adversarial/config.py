@@ -19,7 +19,7 @@ class AdversarialConfig:
 
     row_share: Annotated[float, "share of dialogues in which users' turns are made harder; 0 = none"] = 0.0
     turn_share: Annotated[float, "share of the users' turns of such a dialogue that are"] = 0.7
-    max_rate: Annotated[float, "most edits in a turn, as a share of its words (Chinese: characters)"] = 0.2
+    max_rate: Annotated[float, "most edits in a turn, as a share of its words (Chinese: characters)"] = 0.3
     dialogue_share: Annotated[float, "share of such dialogues whose course is made harder too"] = 0.15
     families: Annotated[tuple[str, ...], "families or groups of noise; none = all"] = ()
     hold_out: Annotated[tuple[str, ...], "families or groups that are left out, to test with"] = ()
@@ -27,8 +27,8 @@ class AdversarialConfig:
     saliency_share: Annotated[float, "share of turns whose noise strikes where the model looks"] = 0.5
     consistency: Annotated[float, "weight of the reply's divergence from that to the clean question; 0 = off"] = 0.5
     worst_of: Annotated[int, "1, or so many noisy forms of one batch in nine, of which the worst is learned"] = 1
-    repair_share: Annotated[float, "share of rows, late in the stage, that are repairs of the model's own errors"] = 0.0
-    repair_questions: Annotated[int, "questions that the model is asked for its errors"] = 300
+    repair_share: Annotated[float, "share of rows that are repairs of the model's own errors, once it was asked"] = 0.0
+    repair_questions: Annotated[int, "questions that the model is asked for its errors, twice in a stage"] = 600
     embedding: Annotated[Literal["off", "neftune", "fgm", "freelb"], "noise on what the embedding gives"] = "off"
     embedding_strength: Annotated[float, "NEFTune's alpha, or how long the noise of a dialogue is"] = 5.0
     embedding_steps: Annotated[int, "FreeLB's passes over a batch"] = 3

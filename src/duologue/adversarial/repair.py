@@ -4,7 +4,8 @@
 - A reply that begins wrong, as the model began it, and goes on right: loss from the repair on.
 - A question of which too little is left: the reply asks back.
 
-What was wrong carries no loss.
+What was wrong carries no loss. An open question has many right replies, so that a reply is called wrong only where it
+is much like the right one.
 
 Source: Kumar et al. 2024, arXiv:2409.12917 (others' mistakes teach little, one's own do); Ye et al. 2024,
 arXiv:2408.16293 (a mistake followed at once by its repair).
@@ -14,17 +15,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 
 from duologue.adversarial.draws import Draws
 from duologue.adversarial.policy import digest_of
 from duologue.adversarial.text_view import language_of
 from duologue.conversation import Conversation, Message, Role, normalise
 
+# An objection is one of each: how it opens, what it says, what it asks for. So many that none is learned by heart.
 OBJECTIONS = {
-    "en": ("No, that is wrong.", "That is not right.", "Are you sure? I think that is wrong.", "Wrong. Try again.",
-           "I don't believe that.", "Hmm, that can't be right."),
-    "zh": ("不对，你说错了。", "这不对。", "你确定吗？我觉得错了。",
-           "错了，再想想。", "我不信。", "嗯，这不可能对吧。"),
+    "en": (
+        ("", "", "No. ", "No, ", "Hmm, ", "Wait, ", "Sorry, but ", "Really? ", "Well, ", "Hold on, ", "Excuse me, ",
+         "To be honest, "),
+        ("that is wrong", "that is not right", "that can't be right", "I think that is wrong", "I don't believe that",
+         "that is false", "your answer is wrong", "you got it wrong", "that does not look correct", "I doubt it",
+         "you mixed something up", "that is incorrect", "I don't agree", "it seems wrong to me"),
+        (".", ".", ". Try again.", ". Please check again.", ". Say it again.", ". Are you sure?", ", is it?",
+         ". Think once more.", ". Look again, please.", ". So what is the answer?"),
+    ),
+    "zh": (
+        ("", "", "不，", "嗯，", "等等，", "可是，", "真的吗？", "不是吧，", "抱歉，", "说实话，", "哎，"),
+        ("你说错了", "这不对", "这是错的", "我想这错了", "这不可能对", "我不信", "你弄错了", "这个不正确",
+         "好像不太对", "我不同意", "你答错了", "应该不是这样"),
+        ("。", "。", "。再想想。", "。请再说一遍。", "，你确定吗？", "，再检查一下。", "。到底是什么？",
+         "，请重新回答。", "吧？", "，正确的呢？"),
+    ),
 }  # fmt: skip
 TURNS_BACK = {
     "en": (" - no, sorry: ", "... wait, no. ", " Sorry, I mean: "),
@@ -37,6 +52,8 @@ ASKS_BACK = {
 KEPT_OF_QUESTION = 0.15  # of its words or characters, where too little is left
 MOST_OF_SLIP = 40  # characters of a wrong beginning
 RECOVERY_SHARE = 0.3  # of wrong answers are put right in the same turn
+LIKE = 0.5  # of the characters of a wrong reply and the right one are the same, at least
+FEWEST_KEPT = 0.5  # of right answers are objected to where few are wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +68,38 @@ class Attempt:
         """Whether the model said the same."""
         return normalise(self.said) == normalise(self.row.messages[-1].content)
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether what the model said was meant to be the same, and is not."""
+        said, right = normalise(self.said), normalise(self.row.messages[-1].content)
+        return said != right and SequenceMatcher(None, said, right, autojunk=False).ratio() >= LIKE
+
 
 def repair_rows(attempts: list[Attempt], *, seed: int) -> Iterator[Conversation]:
-    """Dialogues with repairs: as many objections to right answers as to wrong ones, as far as there are both."""
-    wrong = [one for one in attempts if not one.is_right and one.said.strip()]
+    """Dialogues with repairs: as many objections to right answers as to wrong ones, or more where few are wrong."""
+    wrong = [one for one in attempts if one.is_wrong]
     right = [one for one in attempts if one.is_right]
     for number, attempt in enumerate(wrong):
         draws = Draws(seed, "repair", number, digest_of(attempt.row))
         recovered = recovery(attempt, draws) if draws.is_below(RECOVERY_SHARE) else None
         yield recovered or objection(attempt, draws)
-    for number in range(min(len(right), max(len(wrong), len(right) // 4))):
+    for number in range(min(len(right), max(len(wrong), round(FEWEST_KEPT * len(right))))):
         yield objection(right[number], Draws(seed, "keep", number, digest_of(right[number].row)))
 
 
 def objection(attempt: Attempt, draws: Draws) -> Conversation:
-    """The model's own reply, an objection, and the right reply."""
+    """The model's own reply, learned where it is right; an objection, and the right reply."""
     *before, right = attempt.row.messages
-    wording = draws.pick(OBJECTIONS[language_of(attempt.row.text)])
-    said = Message(Role.ASSISTANT, attempt.said, weight=0)
+    lang = language_of(attempt.row.text)
+    said = Message(Role.ASSISTANT, attempt.said, weight=int(attempt.is_right))
     unlearned = tuple(replace(message, weight=0) for message in before)
-    return replace(attempt.row, messages=(*unlearned, said, Message(Role.USER, wording), right))
+    return replace(attempt.row, messages=(*unlearned, said, Message(Role.USER, wording(lang, draws)), right))
+
+
+def wording(lang: str, draws: Draws) -> str:
+    """An objection in a language."""
+    said = "".join(draws.pick(parts) for parts in OBJECTIONS[lang])
+    return said[:1].upper() + said[1:]
 
 
 def recovery(attempt: Attempt, draws: Draws) -> Conversation | None:

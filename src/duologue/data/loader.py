@@ -105,7 +105,8 @@ class Loader:
             tokens = self.shards.tokens[start : start + length].astype(np.int64)
             learned = self.shards.learned[start : start + length]
             if rewrite is not None:
-                tokens, learned = rewrite(tokens, learned, start, epoch, room)
+                to_context = plan.sequence_length - plan.reserve + 1 - length
+                tokens, learned = rewrite(tokens, learned, start, epoch, min(room, to_context))
                 room, length = room + length - len(tokens), len(tokens)
             span = slice(place, place + length - 1)
             targets = tokens[1:]

@@ -33,6 +33,7 @@ class PackingPlan:
         row_offsets: [num_rows + 1] into pieces.
         pieces: [num_pieces], piece numbers, row after row.
         sequence_length: places in a row.
+        reserve: those of them that packing leaves empty, for pieces that grow.
         num_dropped: turns, or questions with their reply, left out since they are longer than a row.
     """
 
@@ -42,6 +43,7 @@ class PackingPlan:
     pieces: Ints
     sequence_length: int
     num_dropped: int
+    reserve: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -50,8 +52,9 @@ class PackingPlan:
 
     @property
     def fill(self) -> float:
-        """Share of places that hold a token."""
-        return float((self.lengths - 1).sum()) / (self.num_rows * self.sequence_length) if self.num_rows else 0.0
+        """Share of the places that packing fills that hold a token."""
+        places = self.num_rows * (self.sequence_length - self.reserve)
+        return float((self.lengths - 1).sum()) / places if places else 0.0
 
 
 def plan_packing(
@@ -60,7 +63,8 @@ def plan_packing(
     """The packing of a whole corpus, a pure function of its arguments.
 
     Args:
-        reserve: places of a row that are left empty, where no piece needs them, for pieces that grow.
+        sequence_length: places that are packed.
+        reserve: places that each row has beyond these, for pieces that grow.
         turn_id: the token that opens a turn; documents are cut before it.
         only_learned: for fine-tuning: pieces without a learned token are left out, and so is a question whose reply
             does not fit into the row with it.
@@ -73,18 +77,14 @@ def plan_packing(
     order = np.random.default_rng([seed, 0]).permutation(len(spans))
     rows: list[list[int]] = []
     for begin in range(0, len(order), BLOCK):
-        rows += best_fit(lengths, order[begin : begin + BLOCK], capacity=sequence_length, reserve=reserve)
+        rows += best_fit(lengths, order[begin : begin + BLOCK], capacity=sequence_length)
     row_offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     pieces = np.array([piece for row in rows for piece in row], dtype=np.int64)
-    return PackingPlan(starts, lengths, row_offsets, pieces, sequence_length, num_dropped)
+    return PackingPlan(starts, lengths, row_offsets, pieces, sequence_length + reserve, num_dropped, reserve)
 
 
-def best_fit(lengths: Ints, order: Ints, *, capacity: int, reserve: int = 0) -> list[list[int]]:
-    """Pieces laid into rows: longest first, each into the row that it fills best.
-
-    Args:
-        reserve: places that a row leaves empty, unless it holds a single piece that needs them.
-    """
+def best_fit(lengths: Ints, order: Ints, *, capacity: int) -> list[list[int]]:
+    """Pieces laid into rows: longest first, each into the row that it fills best."""
     rows: list[list[int]] = []
     rows_with_room: list[list[int]] = [[] for _ in range(capacity + 1)]
     has_room = 0  # bit r is set where some row has exactly r places left
@@ -98,7 +98,7 @@ def best_fit(lengths: Ints, order: Ints, *, capacity: int, reserve: int = 0) -> 
                 has_room &= ~(1 << room)
             rows[row].append(int(piece))
         else:
-            room, row = max(places, capacity - reserve), len(rows)
+            room, row = capacity, len(rows)
             rows.append([int(piece)])
         rows_with_room[room - places].append(row)
         has_room |= 1 << (room - places)

@@ -165,12 +165,19 @@ class Card:
 class RobustnessSuite:
     """Measures models on the same noisy dialogues."""
 
-    def __init__(self, cases: Sequence[Case], settings: Settings, material: Material) -> None:
-        """The noise is drawn here, once for all models."""
+    def __init__(
+        self, cases: Sequence[Case], settings: Settings, material: Material, *,
+        mended: Callable[[Conversation], Conversation] = lambda row: row,
+    ) -> None:  # fmt: skip
+        """The noise is the same for all models.
+
+        Args:
+            mended: what a model is given of a noisy dialogue: that of a spelling corrector, say.
+        """
         if not cases:
             raise DataError("nothing to attack: no row ends with a question and a reply; expected dialogues, or "
                             "questions with answers")  # fmt: skip
-        self.cases, self.settings, self.material = list(cases), settings, material
+        self.cases, self.settings, self.material, self._mended = list(cases), settings, material, mended
         self._checked = spread_over([n for n, case in enumerate(cases) if case.answers], settings.num_checked)
 
     def measure(self, engine: Engine, on_progress: Progress = lambda what, number: None) -> Card:
@@ -215,11 +222,12 @@ class RobustnessSuite:
         if len(noisy) < FEWEST_ROWS:
             return None
         rows = [one.number for one in noisy]
-        bits = np.array(loss.bits([one.harder.conversation for one in noisy]))
+        given = [self._mended(one.harder.conversation) for one in noisy]
+        bits = np.array(loss.bits(given))
         gap = ratio(bits - clean[rows], sizes[rows], seed=seed)
         is_admitted = gap.is_above_zero and gap.value >= LEAST_GAP * gain and not dies_in_normaliser(family)
         damage = Damage(family, severity, tuple(rows), bits, clean[rows], sizes[rows], gap, is_admitted)
-        asked = {one.number: _question(one.harder.conversation) for one in noisy if one.number in is_right}
+        asked = {one.number: _question(row) for one, row in zip(noisy, given, strict=True) if one.number in is_right}
         if severity != self.settings.checked_severity or not asked:
             return damage
         right = sum(self._answers(engine, asked).values())
@@ -250,7 +258,7 @@ class RobustnessSuite:
             return {}
         attack = Attack(loss, families, search, rate=self.settings.attack_rate, seed=self.settings.seed)
         results = {number: attack(self.cases[number].row) for number in targets}
-        questions = {number: _question(result.harder.conversation) for number, result in results.items()}
+        questions = {number: _question(self._mended(found.harder.conversation)) for number, found in results.items()}
         kept = self._answers(engine, questions).values()
         success = ratio(np.array([float(not right) for right in kept]), np.ones(len(targets)))
         queries = float(np.mean([result.num_queries for result in results.values()]))

@@ -41,8 +41,8 @@ def stage_figures(pipeline: Pipeline, stage: StageName, plan: StagePlan) -> dict
     tokens_per_s = TYPICAL_SHARE_OF_PEAK * machine.gflops[machine.best_dtype] * 1e9 / flops
     if choice:
         tokens_per_s = choice.outcome.tokens_per_s
-    step_tokens = max(config.batch_tokens, packing.sequence_length)
-    epoch_steps = packing.num_rows * packing.sequence_length / step_tokens
+    step_tokens = config.rows_a_step * packing.sequence_length
+    epoch_steps = packing.num_rows / config.rows_a_step
     timed_steps = config.minutes * 60 * tokens_per_s / step_tokens
     steps = config.steps or timed_steps or config.epochs * epoch_steps
     expected = {"expected_loss": round(choice.outcome.loss, 3)} if choice and choice.foretells else {}

@@ -45,7 +45,7 @@ from duologue.tokenizer.tokenizer import Tokenizer
 from duologue.training.config import StageConfig
 from duologue.training.cost import MemoryEstimate
 from duologue.training.counted_start import count_pairs, counted_start
-from duologue.training.harder_rows import SPARE, HarderRows, growth
+from duologue.training.harder_rows import ROUND, SPARE, HarderRows, growth
 from duologue.training.identity import difference
 from duologue.training.loop import Trainer
 from duologue.training.metrics import plot_loss
@@ -178,7 +178,7 @@ class Pipeline:
         packing, harder = self._pack(stage, shards, config), self._harder_rows(stage)
         if harder:
             packing = self._with_room(packing, harder, shards, config)
-        epoch_steps = packing.num_rows * packing.sequence_length / config.batch_tokens
+        epoch_steps = packing.num_rows / config.rows_a_step
         steps = 0 if config.minutes else config.steps or config.epochs * epoch_steps
         is_compiled = config.is_worth_compiling(steps)
         setup = Setup(stage, self.shape(stage), config, is_compiled, self.world)
@@ -230,7 +230,7 @@ class Pipeline:
         loader = self._loader(name, config, packing, shards)
         validation = None
         if validation_shards is not None:
-            kept_back = self._plan_packing(name, validation_shards, config)
+            kept_back = self._plan_packing(name, validation_shards, config, reserve=packing.reserve)
             validation = self._loader(name, config, kept_back, validation_shards) if kept_back.num_rows else None
         if config.patience and validation is None:
             self.display.note(f"{name}: too few dialogues to keep any back, so it trains to its end")
@@ -253,8 +253,8 @@ class Pipeline:
         return HarderRows(policy, self.tokenizer)
 
     def _with_room(self, packing: PackingPlan, harder: HarderRows, shards: Shards, config: StageConfig) -> PackingPlan:
-        """Rows packed again, less full by what noise adds to them."""
-        reserve = math.ceil(SPARE * growth(harder, shards, packing) * packing.sequence_length)
+        """The same rows, longer by what noise adds to them: each step has the dialogues that it has without noise."""
+        reserve = ROUND * math.ceil(SPARE * growth(harder, shards, packing) * packing.sequence_length / ROUND)
         return self._plan_packing("finetuning", shards, config, reserve=reserve)
 
     def _first_weights(self, config: StageConfig, shards: Shards) -> Callable[[Transformer, torch.dtype], None] | None:

@@ -27,7 +27,7 @@ from duologue.adversarial.families import TEXT_FAMILIES
 from duologue.data.loader import Batch, Ints, Loader, Marks, Rewrite
 from duologue.errors import ConfigError
 from duologue.training.embedding_adversary import EmbeddingAdversary
-from duologue.training.harder_rows import HarderRows, Hardness
+from duologue.training.harder_rows import RAMP_STEPS, HarderRows, Hardness
 from duologue.training.repairs import mine_repairs, repair_loader
 from duologue.training.saliency import SaliencyTable
 from duologue.transformer.model import Transformer
@@ -38,7 +38,7 @@ MEMORY = 0.9  # of what is known about a family, from look to look
 FLOOR, MOST = 0.25, 3.0  # of a family's weight, in comparison with an average one
 CONSISTENCY_EVERY = 5  # steps: costs a forward pass in each fifth one
 WORST_EVERY = 9
-STEPS_A_QUESTION = 4  # of the whole stage, at least, to each question that the model is asked for its errors
+STEPS_A_QUESTION = 1  # of the whole stage, at least, to each question that the model is asked for its errors
 LOWER, HIGHER = 0.7, 1.1  # times the share of noisy dialogues, where the clean budget is broken or kept
 
 FIELDS = ("input_ids", "labels", "position_ids", "document_ids")  # of a batch
@@ -55,7 +55,7 @@ class AdversaryState:
         share: the share of noisy dialogues that the clean budget allows, of the usual.
         saliency: how much each token matters, as rows are being struck by it.
         learning: the same, as it is being learned.
-        mined_at: the step before which the model was asked for its errors; None before that.
+        mined_at: the step before which the model was last asked for its errors; None before that.
     """
 
     costs: dict[str, list[float]] = field(default_factory=dict)
@@ -135,24 +135,30 @@ class Adversary:
         self._publish()
         return True
 
-    def mine(self, model: Transformer, *, total_steps: int) -> int:
+    def mine(self, model: Transformer, step: int, *, total_steps: int | None) -> int:
         """Asks the model some questions, for repairs of what it gets wrong; gives the number of dialogues.
 
         In a short stage they are few, so that asking takes a small part of it.
         """
-        count, seed = min(self.config.repair_questions, max(1, total_steps // STEPS_A_QUESTION)), self.config.seed
-        tokenizer = self.harder.tokenizer
-        return mine_repairs(model, self.harder, self.loader, self._folder, tokenizer=tokenizer, count=count, seed=seed)
+        at_most = (total_steps or self.config.repair_questions) // STEPS_A_QUESTION
+        count, folder = min(self.config.repair_questions, max(1, at_most)), self._folder / str(step)
+        tokenizer, seed = self.harder.tokenizer, self.config.seed + step
+        return mine_repairs(model, self.harder, self.loader, folder, tokenizer=tokenizer, count=count, seed=seed)
 
     def has_mined(self, step: int) -> None:
         """From this step on there are repairs to learn."""
         self.state.mined_at = step
-        self._repairs = repair_loader(self._folder, self.loader, turn_id=self.harder.tokenizer.start_of_turn_id)
+        folder, turn_id = self._folder / str(step), self.harder.tokenizer.start_of_turn_id
+        self._repairs = repair_loader(folder, self.loader, turn_id=turn_id)
 
     def is_mining_due(self, step: int, cooldown_start: int | None) -> bool:
-        """Whether the model is to be asked before this step: when its learning rate begins to fall."""
+        """Whether the model is to be asked now: once noise has its strength, and again when the rate falls."""
         is_late = cooldown_start is not None and step >= cooldown_start
-        return self.config.repair_share > 0 and self.state.mined_at is None and is_late
+        if self.config.repair_share == 0:
+            return False
+        if self.state.mined_at is None:
+            return is_late or step >= RAMP_STEPS
+        return is_late and self.state.mined_at < (cooldown_start or 0)
 
     def _with_repairs(self, batch: Batch, numbers: range) -> Batch:
         """Rows of repairs in the place of some, every so many; a whole step of them would be far out of line."""

@@ -21,11 +21,12 @@ from duologue.data.shards import Shards
 from duologue.tokenizer.encode_conversation import turn_frame
 from duologue.tokenizer.tokenizer import Tokenizer
 
-RAMP_STEPS = 200  # in which the noise grows to its strength
+RAMP_STEPS = 100  # in which the noise grows to its strength
 SETTLING_SHARE = 0.2  # of the usual share of dialogues, while the learning rate settles
 MEASURED_PIECES = 400  # from which it is told how much longer rows become
 VARIANT = 1_000_000  # epochs that a run does not reach
-SPARE = 1.15  # times that growth is left empty
+SPARE = 1.3  # times that growth is kept free in a row
+ROUND = 16  # places of it are a multiple of this
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,5 +153,5 @@ def growth(rows: HarderRows, shards: Shards, plan: PackingPlan) -> float:
         start, length = int(plan.starts[piece]), int(plan.lengths[piece])
         tokens, learned = shards.tokens[start : start + length].astype(np.int64), shards.learned[start : start + length]
         before += length
-        after += len(rows.rewriter(Hardness())(tokens, learned, start, 0, plan.sequence_length)[0])
+        after += len(rows.rewriter(Hardness())(tokens, learned, start, 0, plan.sequence_length + 1 - length)[0])
     return max(0.0, after / max(1, before) - 1)

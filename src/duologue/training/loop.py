@@ -184,7 +184,8 @@ class Trainer:
     def _mine(self, adversary: Adversary) -> None:
         if self.world.is_first:
             with torch.compiler.set_stance("force_eager"):
-                num_rows = adversary.mine(self.model.eval(), total_steps=self.state.schedule.total_steps or 0)
+                total_steps = self.state.schedule.total_steps
+                num_rows = adversary.mine(self.model.eval(), self.state.step, total_steps=total_steps)
             self.model.train()
             self._tell(self.state.step, f"asked for its errors: {num_rows} dialogues with repairs")
         self.world.wait()

@@ -56,8 +56,11 @@ def repair_loader(folder: Path, loader: Loader, *, turn_id: int) -> Loader | Non
     if not folder.is_dir():
         return None
     shards = Shards.open(folder)
-    length = loader.plan.sequence_length
-    plan = plan_packing(shards, sequence_length=length, turn_id=turn_id, only_learned=True, seed=loader.seed)
+    reserve = loader.plan.reserve
+    plan = plan_packing(
+        shards, sequence_length=loader.plan.sequence_length - reserve, turn_id=turn_id, only_learned=True,
+        seed=loader.seed, reserve=reserve,
+    )  # fmt: skip
     return replace(loader, shards=shards, plan=plan) if plan.num_rows else None
 
 

@@ -16,11 +16,11 @@ def learned(row: Conversation) -> str:
 
 
 def test_an_objection_teaches_the_right_answer_alone() -> None:
-    for attempt in (WRONG, RIGHT):
+    for attempt, first in ((WRONG, ""), (RIGHT, "27+48=75<|im_end|>")):
         row = objection(attempt, Draws(1))
         assert [message.role for message in row.messages] == [Role.USER, Role.ASSISTANT, Role.USER, Role.ASSISTANT]
-        assert row.messages[1] == Message(Role.ASSISTANT, attempt.said, weight=0)
-        assert learned(row) == "27+48=75.<|im_end|>"
+        assert row.messages[1] == Message(Role.ASSISTANT, attempt.said, weight=int(attempt is RIGHT))
+        assert learned(row) == first + "27+48=75.<|im_end|>"
 
 
 def test_a_recovery_is_learned_from_where_it_turns_back(tokenizer) -> None:
@@ -60,9 +60,14 @@ def test_asks_back_where_too_little_is_left() -> None:
 
 def test_right_answers_are_objected_to_as_often() -> None:
     rows = list(repair_rows([WRONG] * 10 + [RIGHT] * 30, seed=0))
-    assert len(rows) == 20
+    assert len(rows) == 25
     kept = [row for row in rows if row.messages[1].content == RIGHT.said]
-    assert len(kept) == 10
+    assert len(kept) == 15
     mended = [row for row in rows if row.messages[-1].loss_from]
     assert 1 <= len(mended) <= 7
     assert list(repair_rows([Attempt(SUM, " ")], seed=0)) == []
+
+
+def test_another_reply_to_an_open_question_is_not_called_wrong() -> None:
+    asked = Conversation.of("What did you do today?", "I went to the market and bought apples.")
+    assert list(repair_rows([Attempt(asked, "Not much, to be honest. And you?")], seed=0)) == []

@@ -138,7 +138,8 @@ def test_damage_to_rows_is_the_difference_of_their_likelihoods(suite: Robustness
 
 
 def test_objections_are_not_in_words_that_are_trained() -> None:
-    assert not {said for wordings in LEARNED.values() for said in wordings} & set(OBJECTIONS.values())
+    claims = [claim for _, claims, _ in LEARNED.values() for claim in claims]
+    assert not [claim for claim in claims for said in OBJECTIONS.values() if claim.lower() in said.lower()]
 
 
 def test_models_on_other_rows_are_not_compared(suite: RobustnessSuite) -> None:
