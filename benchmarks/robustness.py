@@ -5,8 +5,9 @@
     python benchmarks/robustness.py measure --out DIR --arms plain       a card for each model, beside it
     python benchmarks/robustness.py table --out DIR [--keep]             from the cards; kept in benchmarks/results
 
-Arms can be trained and measured in several processes.
-An arm of another library learns from files that the scripts in benchmarks/robustness_baselines write, each in an
+Arms can be trained and measured in several processes. Noise is measured on questions with known answers, since a small
+model's replies to open talk hardly depend on what was said; clean loss on these and on real dialogues (clean.jsonl). An
+arm of another library learns from files that the scripts in benchmarks/robustness_baselines write, each in an
 environment of its own. "mended" is the plain arm behind a normaliser and a spelling corrector (``--speller DIR``: a
 folder with pyspellchecker). Held out in training: sight, hearing, conflict, table and all.
 """
@@ -23,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,9 +38,10 @@ from duologue.adversarial.normaliser import normalise_text
 from duologue.conversation import Conversation
 from duologue.data.builtin.dialogues import builtin_dialogues, builtin_test
 from duologue.data.sources import read_conversations
+from duologue.evaluation.goals import ResponseLoss
 from duologue.evaluation.intervals import Interval
 from duologue.evaluation.items import read_rows
-from duologue.evaluation.noise_cases import cases_of, spread_over
+from duologue.evaluation.noise_cases import Case, cases_of, spread_over
 from duologue.evaluation.recovery import MEAN, family_sums
 from duologue.evaluation.robustness import ATTACKS, Card, RobustnessSuite, Settings
 from duologue.generation.engine import Engine
@@ -84,17 +86,23 @@ ARMS = {
 
 @dataclass
 class Measured:
-    """The cards of an arm's models, by seed."""
+    """The cards of an arm's models, by seed, and the bits that real dialogues' last replies take."""
 
     cards: dict[int, Card] = field(default_factory=dict)
+    real_bits: dict[int, np.ndarray] = field(default_factory=dict)
 
     def mean(self, of: Callable[[Card], float]) -> float:
         """Of a figure, over the seeds."""
         return statistics.mean(of(card) for card in self.cards.values())
 
+    def of_seeds(self, seeds: Iterable[int]) -> Measured:
+        """Those of some seeds."""
+        seeds = list(seeds)
+        return Measured({seed: self.cards[seed] for seed in seeds}, {seed: self.real_bits[seed] for seed in seeds})
+
 
 def make(arguments: argparse.Namespace) -> None:
-    """Writes the training file, and test questions and dialogues that are in neither."""
+    """Writes the training file, and test questions and dialogues that are not in it."""
     arguments.out.mkdir(parents=True, exist_ok=True)
     skills = itertools.islice(builtin_dialogues(num_dialogues=arguments.skills, seed=0), arguments.skills)
     rows = [row for row in skills if isinstance(row, Conversation)]
@@ -105,7 +113,8 @@ def make(arguments: argparse.Namespace) -> None:
         held_back += own[-arguments.test_rows :]
     _write(arguments.out / "train.jsonl", (row.to_dict() for row in rows))
     items = [item.to_dict() for item in builtin_test(items_per_skill=arguments.items_per_skill, seed=0)]
-    _write(arguments.out / "test.jsonl", [*items, *(row.to_dict() for row in held_back)])
+    _write(arguments.out / "test.jsonl", items)
+    _write(arguments.out / "clean.jsonl", (row.to_dict() for row in held_back))
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -128,17 +137,24 @@ def measure(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     cases = spread_over(cases_of(read_rows([arguments.out / "test.jsonl"]), limit=100_000), arguments.limit)
     settings = Settings(ALL_FAMILIES, num_checked=arguments.questions, num_attacked=arguments.attacked)
-    material = Material.of(case.row for case in cases)
+    material, real = Material.of(case.row for case in cases), [case.row for case in _real_cases(arguments.out)]
     for seed, name in itertools.product(arguments.seeds, arguments.arms):
         trained = _folder(arguments.out, "plain" if name == MENDED else name, seed)
         card_file = _folder(arguments.out, name, seed) / "card.pkl"
         if card_file.is_file() or not (trained / "model" / "config.json").is_file():
             continue
         ways = {"mended": mender(arguments.speller)} if name == MENDED else {}
-        card = RobustnessSuite(cases, settings, material, **ways).measure(Engine.from_pretrained(trained / "model"))
+        engine = Engine.from_pretrained(trained / "model")
+        card = RobustnessSuite(cases, settings, material, **ways).measure(engine)
+        bits = np.array(ResponseLoss(engine.model, engine.tokenizer).bits(real))
         card_file.parent.mkdir(parents=True, exist_ok=True)
-        card_file.write_bytes(pickle.dumps(card))
+        card_file.write_bytes(pickle.dumps((card, bits)))
         print(f"measured {name}, seed {seed}: {card.seconds:.0f} s", flush=True)
+
+
+def _real_cases(out: Path) -> list[Case]:
+    path = out / "clean.jsonl"
+    return cases_of(read_rows([path]), limit=100_000) if path.stat().st_size else []
 
 
 def mender(speller: Path) -> Callable[[Conversation], Conversation]:
@@ -160,11 +176,14 @@ def mender(speller: Path) -> Callable[[Conversation], Conversation]:
 def table(arguments: argparse.Namespace) -> None:
     """Prints the table of what was measured, and keeps it."""
     arms: dict[str, Measured] = {}
+    real = _real_cases(arguments.out)
+    sizes = np.array([float(len(case.row.messages[-1].content.encode())) for case in real])
     for name, seed in itertools.product(arguments.arms, arguments.seeds):
         card_file = _folder(arguments.out, name, seed) / "card.pkl"
         if card_file.is_file():
-            arms.setdefault(name, Measured()).cards[seed] = pickle.loads(card_file.read_bytes())
-    rows = list(_table(arms))
+            found = arms.setdefault(name, Measured())
+            found.cards[seed], found.real_bits[seed] = pickle.loads(card_file.read_bytes())
+    rows = list(_table(arms, sizes))
     for row in rows:
         print(json.dumps(row, ensure_ascii=False), flush=True)
     if arguments.keep:
@@ -173,14 +192,18 @@ def table(arguments: argparse.Namespace) -> None:
             file.writelines(json.dumps(stamp | row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _table(arms: dict[str, Measured]) -> Iterator[dict[str, object]]:
+def _table(arms: dict[str, Measured], sizes: np.ndarray) -> Iterator[dict[str, object]]:
     base = arms["plain"]
     held_out = {name for name, group in GROUPS.items() if group in HELD_OUT}
     for name, found in arms.items():
-        same = Measured({seed: base.cards[seed] for seed in found.cards})  # that share their seeds
+        same = base.of_seeds(found.cards)
         row: dict[str, object] = {"arm": name, "seeds": len(found.cards)}
-        row["clean"] = found.mean(lambda card: card.clean.value)
-        row["clean_cost"] = row["clean"] / same.mean(lambda card: card.clean.value) - 1
+        row["clean_questions"] = found.mean(lambda card: card.clean.value)
+        row["clean_cost_questions"] = row["clean_questions"] / same.mean(lambda card: card.clean.value) - 1
+        if len(sizes):
+            bits, before = (np.stack(list(one.real_bits.values())) for one in (found, same))
+            row["clean_dialogues"] = float(bits.sum() / sizes.sum() / len(bits))
+            row["clean_cost_dialogues"] = asdict(_clean_cost(bits, before))
         row["exact_match"] = found.mean(lambda card: card.exact_match or 0.0)
         row["exact_match_cost"] = row["exact_match"] - same.mean(lambda card: card.exact_match or 0.0)
         for group, families in (("held_out", held_out), ("trained", set(ALL_FAMILIES) - held_out)):
@@ -194,6 +217,16 @@ def _table(arms: dict[str, Measured]) -> Iterator[dict[str, object]]:
         row["repair"] = {side: found.mean(lambda card, side=side: card.repair[side] or 0.0)
                          for side in ("wrong_to_right", "right_to_wrong")}  # fmt: skip
         yield row
+
+
+def _clean_cost(bits: np.ndarray, before: np.ndarray) -> Interval:
+    """By which share bits [S, N] are more than those of the baseline; seeds and dialogues drawn anew."""
+    rng, (num_seeds, num_rows) = np.random.default_rng(0), bits.shape
+    values = np.empty(DRAWS)
+    for draw in range(DRAWS):
+        seeds, rows = rng.integers(0, num_seeds, num_seeds), rng.integers(0, num_rows, num_rows)
+        values[draw] = bits[seeds][:, rows].sum() / before[seeds][:, rows].sum() - 1
+    return _interval(bits.sum() / before.sum() - 1, values)
 
 
 def noisy_exact_match(card: Card) -> float:

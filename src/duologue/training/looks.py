@@ -53,7 +53,7 @@ class Looks:
         loader = self._stage.validation
         if loader is None or not loader.plan.num_rows:
             return None
-        world, length = self._world, loader.plan.sequence_length
+        world, length = self._world, loader.plan.sequence_length - loader.plan.reserve
         # In the shape of a training step, so that nothing is compiled once more.
         at_once = rows_of_piece(self._stage.config.rows_a_step, world.size, self._decided.now.rows_at_once)
         num_rows = min(loader.plan.num_rows, max(at_once, LOOK_TOKENS // length))
