@@ -29,7 +29,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, is_optional: bool = 
     what = "a model folder, a run folder (its newest model), or the name of a pulled model"
     parser.add_argument("model", metavar="MODEL", nargs="?" if is_optional else None, help=what)
     parser.add_argument("--device", default="cpu", help="where it runs: cpu or cuda (default: cpu)")
-    parser.add_argument("--dtype", default="float32", help="number format: float32 or bfloat16 (default: float32)")
+    formats = "float32, or the faster bfloat16 and int8, which compiled code runs on a CPU (default: float32)"
+    parser.add_argument("--dtype", default="float32", help=f"number format: {formats}")
 
 
 def add_generation_flags(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Hashable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,24 +14,28 @@ from duologue.conversation import Conversation, Role
 from duologue.errors import ConfigError
 from duologue.generation.config import GenerationConfig, read_generation_config, read_generation_file
 from duologue.generation.events import Event, GenerationOutput
+from duologue.generation.exact_rows import logits_exactly, run_rows_exactly
 from duologue.generation.kv_arena import KVArena
 from duologue.generation.logits import check_token_settings
+from duologue.generation.native_rows import NativeRows
 from duologue.generation.prefix_cache import PrefixCache
 from duologue.generation.prompt import Prompt, check_ids, check_length, encode, read_prompt
 from duologue.generation.reply import Task
 from duologue.generation.request import RESERVE, Request
+from duologue.generation.rows import run_rows
 from duologue.generation.sampling import fresh_seed, stream_of
 from duologue.generation.scheduler import MAX_REPLYING, Scheduler
-from duologue.generation.scoring import CandidateScore, num_slots_for
+from duologue.generation.scoring import CandidateScore, Scorer, num_slots_for
 from duologue.generation.token_tree import TokenTree
 from duologue.tokenizer.tokenizer import Tokenizer
+from duologue.transformer.int8 import to_int8
 from duologue.transformer.model import Transformer
 from duologue.transformer.weights import load_transformer
 
 if TYPE_CHECKING:
     from duologue.generation.constraints import Constraint
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16}
 NUM_CONSTRAINTS = 16  # compiled ones that are kept
 ARENA_BYTES = 2 * 2**30  # most memory for keys and values, unless max_slots says otherwise
 
@@ -47,6 +52,7 @@ class Engine:
         generation_config: GenerationConfig | None = None,
         max_slots: int | None = None,
         deterministic: bool = False,
+        native: bool = True,
     ) -> None:
         """An engine over a model that is in memory.
 
@@ -57,6 +63,7 @@ class Engine:
             generation_config: what the model's maker recommends; only kept, see ``generation_config``.
             max_slots: tokens whose keys and values are in memory at once, over all that runs and is kept.
             deterministic: a request gives the same bits whatever else runs, was read before or is kept; slower.
+            native: compiled code runs a bfloat16 or int8 model on the CPU, where there is a compiler.
         """
         self.model, self.tokenizer = model, tokenizer
         self.generation_config = generation_config or GenerationConfig()
@@ -67,7 +74,8 @@ class Engine:
         self.arena = KVArena(model.config, num_slots=slots, dtype=weight.dtype, device=weight.device)
         self._prefixes = PrefixCache(self.arena)
         self._constraints: dict[Hashable, Constraint | None] = {}
-        self.scheduler = Scheduler(model, self._prefixes, deterministic=deterministic)
+        scorer = scorer_of(model, self.arena, deterministic=deterministic, native=native)
+        self.scheduler = Scheduler(scorer, self._prefixes)
 
     @classmethod
     def from_pretrained(
@@ -78,6 +86,7 @@ class Engine:
         *,
         max_slots: int | None = None,
         deterministic: bool = False,
+        native: bool = True,
     ) -> Engine:
         """The engine of a model folder.
 
@@ -88,11 +97,18 @@ class Engine:
         _check_place(device, dtype)
         folder = Path(model)
         loaded = load_transformer(folder, dtype=DTYPES[dtype]).to(device)
+        if dtype == "int8":
+            loaded = to_int8(loaded)
         config = read_generation_config(folder)
         ends = _end_ids(folder)
         tokenizer = Tokenizer.from_pretrained(folder)
         return cls(loaded, tokenizer, eos_token_ids=ends, generation_config=config, max_slots=max_slots,
-                   deterministic=deterministic)  # fmt: skip
+                   deterministic=deterministic, native=native)  # fmt: skip
+
+    @property
+    def is_native(self) -> bool:
+        """Whether compiled code runs the model."""
+        return self.scheduler.scorer.is_native
 
     @property
     def context_length(self) -> int:
@@ -258,6 +274,16 @@ class Engine:
             self.scheduler.cancel(request)
 
 
+def scorer_of(model: Transformer, arena: KVArena, *, deterministic: bool = False, native: bool = True) -> Scorer:
+    """The way through a model: exact, compiled, or PyTorch's."""
+    if deterministic:
+        return Scorer(partial(run_rows_exactly, model), partial(logits_exactly, model))
+    compiled = NativeRows.of(model, arena) if native else None
+    if compiled:
+        return Scorer(compiled.run, compiled.logits, is_native=True)
+    return Scorer(partial(run_rows, model), model.logits)
+
+
 def _default_slots(model: Transformer) -> int:
     config, weight = model.config, model.output_weight
     slot_bytes = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * weight.element_size()
@@ -266,8 +292,7 @@ def _default_slots(model: Transformer) -> int:
 
 def _check_place(device: str, dtype: str) -> None:
     if dtype not in DTYPES:
-        later = " (int8 is not there yet)" if dtype == "int8" else ""
-        raise ConfigError(f"dtype: is {dtype!r}; expected one of {', '.join(DTYPES)}{later}")
+        raise ConfigError(f"dtype: is {dtype!r}; expected one of {', '.join(DTYPES)}")
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:

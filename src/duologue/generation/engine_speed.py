@@ -20,6 +20,7 @@ from duologue.generation.speed import SHAPES, Load, Speed, Write, measure_speed,
 from duologue.runtime import Machine, measure_machine
 from duologue.tokenizer.config import TokenizerConfig
 from duologue.tokenizer.tokenizer import Tokenizer
+from duologue.transformer.int8 import to_int8
 from duologue.transformer.model import Transformer
 
 OURS = "duologue"
@@ -89,7 +90,8 @@ def random_engine(shape: str, device: str = "cpu", dtype: str = "float32") -> En
     # The bytes and the control tokens are enough: what the other tokens are called is not asked here.
     tokenizer = Tokenizer.train([], TokenizerConfig(vocab_size=300))
     try:
-        return Engine(model.to(device, DTYPES[dtype]), tokenizer)
+        model = model.to(device, DTYPES[dtype])
+        return Engine(to_int8(model) if dtype == "int8" else model, tokenizer)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device: is {device!r}, which cannot hold the model here ({reason}); try cpu") from None

@@ -12,19 +12,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from duologue.errors import ContextLengthError, NumericalError
-from duologue.generation.exact_rows import logits_exactly, run_rows_exactly
 from duologue.generation.prefix_cache import PrefixCache
 from duologue.generation.request import RESERVE, Request
-from duologue.generation.rows import MAX_ROWS, Rows, run_rows
+from duologue.generation.rows import MAX_ROWS, Rows
 from duologue.generation.scoring import Scorer
 from duologue.generation.token_tree import TokenTree
-from duologue.transformer.model import Transformer
 
 MAX_REPLYING = 64  # rows of replies in a step
 PIECE_BESIDE = 64  # rows of a prompt in a step that others wait for
@@ -36,20 +33,17 @@ class Scheduler:
     """Runs requests, many at once."""
 
     def __init__(
-        self, model: Transformer, prefixes: PrefixCache, *, deterministic: bool = False, max_rows: int = MAX_ROWS
+        self, scorer: Scorer, prefixes: PrefixCache, *, max_rows: int = MAX_ROWS
     ) -> None:
         """Nothing runs yet.
 
         Args:
-            model: what all requests are run through.
+            scorer: the model that all requests are run through.
             prefixes: lends the lanes, and keeps what was read.
-            deterministic: the same bits, whatever else runs.
             max_rows: of a prompt in one pass.
         """
         self._prefixes, self._max_rows = prefixes, max_rows
-        self.scorer = Scorer(partial(run_rows, model), model.logits)
-        if deterministic:
-            self.scorer = Scorer(partial(run_rows_exactly, model), partial(logits_exactly, model))
+        self.scorer = scorer
         self._waiting: deque[Request] = deque()
         self._running: list[Request] = []
 

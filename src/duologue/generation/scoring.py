@@ -41,6 +41,7 @@ class Scorer:
 
     run: Callable[[Sequence[Rows]], Tensor]
     logits: Callable[[Tensor], Tensor]
+    is_native: bool = False
 
     @torch.inference_mode()
     def scores(self, tree: TokenTree, prompt_ids: list[int], candidates: Sequence[list[int]]) -> list[CandidateScore]:

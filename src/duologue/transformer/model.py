@@ -51,6 +51,7 @@ class Transformer(nn.Module):
         """A model with freshly drawn weights."""
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
+        self.head: nn.Module | None = None  # in the place of the output embedding, where that is in int8
         self.model = Decoder(config, vocab_size)
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, vocab_size, bias=False)
@@ -67,7 +68,7 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, [..., M] -> [..., V]; apart from ``hidden``, so that a loss can chunk it."""
-        return nn.functional.linear(hidden, self.output_weight)
+        return nn.functional.linear(hidden, self.output_weight) if self.head is None else self.head(hidden)
 
     @property
     def output_weight(self) -> Tensor:

@@ -250,7 +250,7 @@ def test_bfloat16_runs_and_is_close(model_folder: Path, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"dtype": "int8"}, "dtype: is 'int8'; expected one of float32, bfloat16 .int8 is not there yet."),
+    ({"dtype": "int4"}, "dtype: is 'int4'; expected one of float32, bfloat16, int8"),
     ({"device": "toaster"}, "device: is 'toaster'"),
 ])  # fmt: skip
 def test_a_place_that_is_not_there_is_refused(model_folder: Path, options: dict[str, str], message: str) -> None:

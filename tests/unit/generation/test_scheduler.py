@@ -12,7 +12,7 @@ import torch
 
 from duologue.errors import ContextLengthError, NumericalError
 from duologue.generation.config import GenerationConfig
-from duologue.generation.engine import Engine
+from duologue.generation.engine import Engine, scorer_of
 from duologue.generation.events import FinishReason, GenerationOutput, TokenEvent
 from duologue.generation.kv_arena import KVArena
 from duologue.generation.prefix_cache import PrefixCache
@@ -58,7 +58,8 @@ def desk(engine: Engine, *, num_slots: int = 4096, max_rows: int = 512, determin
     arena = KVArena(engine.model.config, num_slots=num_slots, dtype=weight.dtype)
     for slab in arena.slabs:
         slab.fill_(math.nan)  # what is left over from others may be anything
-    scheduler = Scheduler(engine.model, PrefixCache(arena), deterministic=deterministic, max_rows=max_rows)
+    scorer = scorer_of(engine.model, arena, deterministic=deterministic)
+    scheduler = Scheduler(scorer, PrefixCache(arena), max_rows=max_rows)
     scheduler.arena = arena
     return scheduler
 
