@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from duologue.cli.model_arguments import add_model_arguments, load_engine
+from duologue.cli.model_arguments import add_model_arguments
 from duologue.config import require
 
-HELP = """Puts noise into what users say and looks what it costs: a robustness card for any model folder.
+HELP = """Puts noise into what users say and looks what it costs: a robustness card for any model folder,
+by transformers where the model is not of the Llama or Qwen3 family.
 
 Three questions: does noise change the answer, does another question change it, and what becomes of right and wrong
 answers after an objection. Rows with "answers" are asked; of others the likelihood of the reply is measured.
@@ -54,10 +55,9 @@ def run(arguments: argparse.Namespace) -> object:
         from duologue.pipeline.run_folder import RunFolder
 
         RunFolder(arguments.out).make()
-    engine = load_engine(arguments)
+    engine = _load(arguments, resolve_model(arguments.model))
     from duologue.evaluation.recovery import recovered
     from duologue.evaluation.robustness_report import card_as_markdown, plot_card, render_card
-    from duologue.generation.engine import Engine
 
     suite = _suite(paths, arguments, families)
     console, share = Console(stderr=True, highlight=False), None
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> object:
         tell = lambda what, number: status.update(f"{what}: {number:,}" if number else what)  # noqa: E731
         card = suite.measure(engine, tell)
         if baseline:
-            share = recovered(suite.measure(Engine.from_pretrained(baseline), tell), card)
+            share = recovered(suite.measure(_load(arguments, baseline), tell), card)
     console.print(render_card(card, share))
     result = card.to_dict() | ({"recovered": {name: asdict(one) for name, one in share.items()}} if share else {})
     if arguments.out:
@@ -76,6 +76,16 @@ def run(arguments: argparse.Namespace) -> object:
         plot_card(card, arguments.out / "card.png")
         console.print(f"card: {arguments.out}", style="bold", markup=False, soft_wrap=True)
     return result
+
+
+def _load(arguments: argparse.Namespace, folder: Path) -> Any:
+    """The engine of a model folder, or the model as transformers loads it where it is of another family."""
+    from duologue.evaluation.foreign_model import ForeignModel, is_foreign
+    from duologue.generation.engine import Engine
+
+    if is_foreign(folder):
+        return ForeignModel.from_pretrained(folder)
+    return Engine.from_pretrained(folder, arguments.device, arguments.dtype)
 
 
 def _suite(paths: list[Path], arguments: argparse.Namespace, families: tuple[str, ...]) -> Any:

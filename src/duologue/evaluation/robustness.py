@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,13 +19,14 @@ from duologue.adversarial.attack import Attack
 from duologue.adversarial.dialogue_noise import Material
 from duologue.adversarial.families import DIALOGUE_FAMILIES, TEXT_FAMILIES
 from duologue.adversarial.meaning import MEANING_FAMILIES
-from duologue.adversarial.search import SaliencyGreedy, Search, WorstOfK
+from duologue.adversarial.search import GoalFunction, SaliencyGreedy, Search, WorstOfK
 from duologue.adversarial.table_files import tables_version
 from duologue.conversation import Conversation, Message, Role
 from duologue.data.builtin.dialogues import TestItem
 from duologue.data.language import language_of
 from duologue.errors import DataError
-from duologue.evaluation.exact_match import exact_match
+from duologue.evaluation.exact_match import Replier, exact_match
+from duologue.evaluation.foreign_model import ForeignModel
 from duologue.evaluation.goals import ResponseLoss
 from duologue.evaluation.intervals import Floats, Interval, ratio
 from duologue.evaluation.noise_cases import SEVERITIES, Case, spread_over, with_noise
@@ -41,6 +42,13 @@ OBJECTIONS = {
     "zh": ("我觉得你刚才答得有问题。", "书上不是这么写的。", "别人告诉我的跟你不一样。", "你是不是糊涂了？"),
 }  # fmt: skip
 Progress = Callable[[str, int], None]
+
+
+class Loss(GoalFunction, Protocol):
+    """The loss of a model on replies."""
+
+    def bits(self, dialogues: Sequence[Conversation], /) -> list[float]:
+        """Bits of each last turn."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +192,12 @@ class RobustnessSuite:
         self.cases, self.settings, self.material, self._mended = list(cases), settings, material, mended
         self._checked = spread_over([n for n, case in enumerate(cases) if case.answers], settings.num_checked)
 
-    def measure(self, engine: Engine, on_progress: Progress = lambda what, number: None) -> Card:
+    def measure(
+        self, engine: Engine | ForeignModel, on_progress: Progress = lambda what, number: None
+    ) -> Card:
         """The card of a model."""
-        start, loss = time.monotonic(), ResponseLoss(engine.model, engine.tokenizer)
+        start = time.monotonic()
+        loss = ResponseLoss(engine.model, engine.tokenizer) if isinstance(engine, Engine) else engine
         rows = [case.row for case in self.cases]
         sizes = np.array([float(len(row.messages[-1].content.encode())) for row in rows])
         clean = np.array(loss.bits(rows))
@@ -218,7 +229,7 @@ class RobustnessSuite:
         return pairs
 
     def _damage(
-        self, engine: Engine, loss: ResponseLoss, family: str, severity: str, clean: Floats, sizes: Floats, gain: float,
+        self, engine: Replier, loss: Loss, family: str, severity: str, clean: Floats, sizes: Floats, gain: float,
         is_right: Mapping[int, bool],
     ) -> Damage | None:  # fmt: skip
         rate, seed = self.settings.severities[severity], self.settings.seed
@@ -238,12 +249,12 @@ class RobustnessSuite:
         before = sum(is_right[number] for number in asked)
         return replace(damage, right=right, clean_right=before, num_checked=len(asked))
 
-    def _answers(self, engine: Engine, questions: Mapping[int, Conversation]) -> dict[int, bool]:
+    def _answers(self, engine: Replier, questions: Mapping[int, Conversation]) -> dict[int, bool]:
         items = [TestItem(row, "", self.cases[number].answers) for number, row in questions.items()]
         verdicts = exact_match(engine, items).verdicts
         return {number: verdict.is_right for number, verdict in zip(questions, verdicts, strict=True)}
 
-    def _sensitivity(self, loss: ResponseLoss, clean: Floats, sizes: Floats) -> dict[str, Interval]:
+    def _sensitivity(self, loss: Loss, clean: Floats, sizes: Floats) -> dict[str, Interval]:
         found = {}
         for family in MEANING_FAMILIES:
             changed = with_noise(self.cases, family, 1e-9, self.material, seed=self.settings.seed)
@@ -254,7 +265,7 @@ class RobustnessSuite:
         return found
 
     def _attacked(
-        self, engine: Engine, loss: ResponseLoss, search: Search, is_right: Mapping[int, bool]
+        self, engine: Replier, loss: Loss, search: Search, is_right: Mapping[int, bool]
     ) -> dict[str, float]:
         families = [TEXT_FAMILIES[name] for name in self.settings.families if name in TEXT_FAMILIES]
         targets = spread_over([number for number, right in is_right.items() if right], self.settings.num_attacked)
@@ -269,7 +280,7 @@ class RobustnessSuite:
         return {"success": success.value, "low": success.low, "high": success.high, "num_attacked": len(targets),
                 "mean_queries": queries}  # fmt: skip
 
-    def _repair(self, engine: Engine, is_right: Mapping[int, bool]) -> dict[str, Any] | None:
+    def _repair(self, engine: Replier, is_right: Mapping[int, bool]) -> dict[str, Any] | None:
         """Each answer is objected to; what does the model say then?"""
         if not is_right:
             return None
