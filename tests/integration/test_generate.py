@@ -159,7 +159,7 @@ def test_what_is_good_before_a_bad_line_is_printed(
         (["--input", "nowhere.jsonl"], 1, "nowhere.jsonl: cannot be read"),
         (["--input", "-", "--temperature", "hot"], 2, "temperature: is 'hot'; expected a number"),
         (["--input", "-", "--turns", "0"], 2, "--turns: is 0"),
-        (["--input", "-", "--dtype", "int8"], 2, "int8 is not there yet"),
+        (["--input", "-", "--dtype", "int4"], 2, "expected one of float32, bfloat16, int8"),
         (["--input", "-", "--num-beans", "2"], 2, "no flag --num-beans"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_model_of_ones_own_is_measured_as_far_as_it_sees(
         (["--contexts", "0"], "--contexts: is [0]; expected 1 or more"),
         (["--threads", "0"], "--threads: is 0; expected 1 or more"),
         (["--shape", "tiny", "--contexts", "9999"], "--contexts: is 9999; expected at most"),
-        (["--shape", "tiny", "--dtype", "int8"], "dtype: is 'int8'; expected one of float32, bfloat16"),
+        (["--shape", "tiny", "--dtype", "int4"], "dtype: is 'int4'; expected one of float32, bfloat16, int8"),
     ],
 )
 def test_wrong_use_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
