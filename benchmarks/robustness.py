@@ -49,7 +49,7 @@ from duologue.generation.engine import Engine
 RESULTS = Path(__file__).parent / "results" / "robustness.jsonl"
 HELD_OUT = ("sight", "hearing", "conflict")
 DRAWS = 10_000
-MENDED = "mended"
+MENDED, OURS, LIBRARIES = "mended", "standard", "both libraries"
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,8 @@ def _table(arms: dict[str, Measured], sizes: np.ndarray) -> Iterator[dict[str, o
             row[f"recovered_{group}"] = asdict(shares[MEAN])
             row[f"worst_{group}"] = min((one.value, family) for family, one in shares.items() if family != MEAN)
             row[f"families_{group}"] = {family: round(one.value, 3) for family, one in shares.items()}
+        if name == OURS and LIBRARIES in arms and arms[LIBRARIES].cards.keys() == found.cards.keys():
+            row["margin_over_libraries"] = asdict(margin(same, found, arms[LIBRARIES], held_out))
         row["noisy_exact_match"] = found.mean(noisy_exact_match)
         row["sensitivity"] = found.mean(_sensitivity) / same.mean(_sensitivity)
         row["attacks"] = {kind: found.mean(lambda card, kind=kind: card.attacks[kind]["success"]) for kind in ATTACKS}
@@ -237,14 +239,32 @@ def noisy_exact_match(card: Card) -> float:
 
 def over_seeds(base: Measured, found: Measured, families: set[str]) -> dict[str, Interval]:
     """Recovered shares, seeds and then dialogues drawn anew: families that damage the baseline in most of its seeds."""
-    pairs = [(base.cards[seed], card) for seed, card in found.cards.items()]
-    counts: dict[str, int] = {}
-    for card, _ in pairs:
-        for family in {damage.family for damage in card.admitted if damage.family in families}:
-            counts[family] = counts.get(family, 0) + 1
-    names = sorted(name for name, count in counts.items() if 2 * count > len(pairs))
+    names = _harmful(base, families)
     if not names:
         return {}
+    whole, values = _shares(base, found, names)
+    found_shares = {name: _interval(whole[i], values[:, i]) for i, name in enumerate(names)}
+    return found_shares | {MEAN: _interval(whole.mean(), values.mean(axis=1))}
+
+
+def margin(base: Measured, found: Measured, other: Measured, families: set[str]) -> Interval:
+    """How much more one arm recovers than another in the mean over families, in the same draws."""
+    names = _harmful(base, families)
+    (whole, values), (less, other_values) = (_shares(base, one, names) for one in (found, other))
+    return _interval(whole.mean() - less.mean(), values.mean(axis=1) - other_values.mean(axis=1))
+
+
+def _harmful(base: Measured, families: set[str]) -> list[str]:
+    counts: dict[str, int] = {}
+    for card in base.cards.values():
+        for family in {damage.family for damage in card.admitted if damage.family in families}:
+            counts[family] = counts.get(family, 0) + 1
+    return sorted(name for name, count in counts.items() if 2 * count > len(base.cards))
+
+
+def _shares(base: Measured, found: Measured, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The recovered share of each family [F], and in each draw [DRAWS, F]; the same draws for the same seeds."""
+    pairs = [(base.cards[seed], card) for seed, card in found.cards.items()]
     sums = np.array([[family_sums(card, other, name) for name in names] for card, other in pairs])  # [S, F, 2, N]
     rng, num_rows = np.random.default_rng(0), sums.shape[-1]
     values = np.empty((DRAWS, len(names)))
@@ -254,9 +274,7 @@ def over_seeds(base: Measured, found: Measured, families: set[str]) -> dict[str,
         lost, damage = (sums[seeds].sum(axis=0) @ drawn).T
         values[draw] = 1 - lost / damage
     lost, damage = sums.sum(axis=(0, 3)).T
-    whole = 1 - lost / damage
-    found_shares = {name: _interval(whole[i], values[:, i]) for i, name in enumerate(names)}
-    return found_shares | {MEAN: _interval(whole.mean(), values.mean(axis=1))}
+    return 1 - lost / damage, values
 
 
 def _interval(value: float, values: np.ndarray) -> Interval:
