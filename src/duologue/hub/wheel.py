@@ -78,9 +78,10 @@ def _run(command: list[str], folder: Path, on_bytes: Callable[[int], object]) ->
 def _size(folder: Path) -> int:
     """The bytes of all files below; what pip takes away meanwhile counts as nothing."""
     sizes = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            sizes += path.stat().st_size if path.is_file() else 0
+    for place, _, names in os.walk(folder):  # which passes over folders that are gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                sizes += os.stat(os.path.join(place, name)).st_size
     return sizes
 
 
