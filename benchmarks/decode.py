@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from warm_process import WarmProcess
 
 from duologue.generation.engine import Engine
 from duologue.generation.engine_speed import random_engine, seconds_to_read
@@ -57,7 +56,7 @@ class Load:
         return cls(text, beams, prompt, 1)
 
 
-class Worker:
+class Worker(WarmProcess):
     """An engine's process."""
 
     def __init__(self, name: str, models: Path, threads: int) -> None:
@@ -66,9 +65,7 @@ class Worker:
         self.engine, _, dtype = self.name.partition(":")
         worker = str(Path(__file__).with_name("decode_worker.py"))
         command = [python or sys.executable, worker, self.engine, str(models), dtype, str(threads)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                         env=os.environ | {"OMP_NUM_THREADS": str(threads)})  # fmt: skip
-        self._answer("READY")
+        super().__init__(command, self.name, threads=threads)
 
     def can(self, load: Load) -> bool:
         """Whether it has what the load asks for."""
@@ -76,23 +73,8 @@ class Worker:
 
     def seconds(self, prompts: list[list[int]], load: Load, new: int) -> tuple[float, list[list[int]]]:
         """Of so many new tokens, and these."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps({"prompts": prompts, "beams": load.beams, "new": new}) + "\n")
-        self._process.stdin.flush()
-        found = self._answer("DONE")
+        found = self.ask(json.dumps({"prompts": prompts, "beams": load.beams, "new": new}))
         return found["seconds"], found["replies"]
-
-    def stop(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-
-    def _answer(self, word: str) -> dict[str, Any]:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            if line.startswith(word):
-                return json.loads(line.removeprefix(word))
-        sys.exit(f"{self.name}: ended; run benchmarks/decode_worker.py by hand to see why")
 
 
 def write_models(model: str, folder: Path) -> tuple[int, int]:

@@ -86,7 +86,7 @@ def llama_cpp(models: Path, dtype: str, threads: int) -> Write:
     vocab_size = c.llama_vocab_n_tokens(c.llama_model_get_vocab(model))
     contexts: dict[int, object] = {}
 
-    def context(streams: int, length: int):
+    def context(streams: int):
         if streams not in contexts:
             wanted = c.llama_context_default_params()
             wanted.n_ctx, wanted.n_batch, wanted.n_ubatch, wanted.n_seq_max = 4096, 4096, 512, streams
@@ -106,7 +106,7 @@ def llama_cpp(models: Path, dtype: str, threads: int) -> Write:
     def write(prompts: list[Ids], beams: int, new: int) -> list[Ids]:
         if beams > 1:
             raise ValueError("llama.cpp has no beam search")
-        running, batch = context(len(prompts), len(prompts[0]) + new)
+        running, batch = context(len(prompts))
         c.llama_memory_clear(c.llama_get_memory(running), True)
         found: list[Ids] = [[] for _ in prompts]
         rows = [(token, at, stream, at == len(prompt) - 1)

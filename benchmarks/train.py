@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from warm_process import WarmProcess
 
 from duologue.runtime import measure_machine
 from duologue.tokenizer.config import TokenizerConfig
@@ -41,7 +41,7 @@ VARIANTS = ["nanogpt", "nanogpt+bf16+compile", "nanochat+compile", "nanochat+bf1
 GEMM_FLOPS = 10 * 2 * 2048**3
 
 
-class Worker:
+class Worker(WarmProcess):
     """A variant's process."""
 
     def __init__(self, variant: str, shape: dict[str, int], tokens: Path, peers: Path | None) -> None:
@@ -49,31 +49,12 @@ class Worker:
         words = [variant, json.dumps(shape), str(tokens), *(["--peers", str(peers)] if peers else [])]
         command = [sys.executable, str(Path(__file__).with_name("train_worker.py")), *words]
         errors = None if variant.startswith("ours") else subprocess.DEVNULL
-        self.variant, self.rounds = variant, list[dict[str, Any]]()
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "2"},
-        )  # fmt: skip
-        self.first_step_s = self._answer("READY")["first_step_s"]
+        super().__init__(command, variant, threads=2, errors=errors)
+        self.variant, self.rounds, self.first_step_s = variant, list[dict[str, Any]](), self.ready["first_step_s"]
 
     def take(self, num_steps: int) -> None:
         """A round of steps."""
-        assert self._process.stdin
-        self._process.stdin.write(f"{num_steps}\n")
-        self._process.stdin.flush()
-        self.rounds.append(self._answer("DONE"))
-
-    def stop(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-
-    def _answer(self, word: str) -> dict[str, Any]:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            if line.startswith(word):
-                return json.loads(line.removeprefix(word))
-        sys.exit(f"{self.variant}: ended; run benchmarks/train_worker.py by hand to see why")
+        self.rounds.append(self.ask(str(num_steps)))
 
 
 def tokens_of(text: Path, vocab_size: int, folder: Path) -> Path:

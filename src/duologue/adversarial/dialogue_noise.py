@@ -31,7 +31,6 @@ MOST_EXCHANGES = 2_000
 LONGEST_CLAIM = 60
 
 
-
 @dataclass(frozen=True)
 class Material:
     """Exchanges of other dialogues that stand for themselves, by language."""

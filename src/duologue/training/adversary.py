@@ -38,7 +38,6 @@ MEMORY = 0.9  # of what is known about a family, from look to look
 FLOOR, MOST = 0.25, 3.0  # of a family's weight, in comparison with an average one
 CONSISTENCY_EVERY = 5  # steps: costs a forward pass in each fifth one
 WORST_EVERY = 9
-STEPS_A_QUESTION = 1  # of the whole stage, at least, to each question that the model is asked for its errors
 LOWER, HIGHER = 0.7, 1.1  # times the share of noisy dialogues, where the clean budget is broken or kept
 
 FIELDS = ("input_ids", "labels", "position_ids", "document_ids")  # of a batch
@@ -138,10 +137,10 @@ class Adversary:
     def mine(self, model: Transformer, step: int, *, total_steps: int | None) -> int:
         """Asks the model some questions, for repairs of what it gets wrong; gives the number of dialogues.
 
-        In a short stage they are few, so that asking takes a small part of it.
+        At most as many as the stage has steps, so that asking takes a small part of it.
         """
-        at_most = (total_steps or self.config.repair_questions) // STEPS_A_QUESTION
-        count, folder = min(self.config.repair_questions, max(1, at_most)), self._folder / str(step)
+        count = min(self.config.repair_questions, total_steps or self.config.repair_questions)
+        folder = self._folder / str(step)
         tokenizer, seed = self.harder.tokenizer, self.config.seed + step
         return mine_repairs(model, self.harder, self.loader, folder, tokenizer=tokenizer, count=count, seed=seed)
 

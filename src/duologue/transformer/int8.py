@@ -1,7 +1,7 @@
 """Matrices in int8: a scale for each output's weights, and one for each row that is multiplied.
 
-A row's scale is its own, so that one row never changes another. Products of whole numbers are exact in float32 as far
-as they go here, so this is also what native code is tested against.
+A row's scale is its own, so that one row never changes another. Whole numbers are added in float64, so
+without rounding: this is also what native code is tested against.
 
 Shapes: O outputs, I inputs.
 

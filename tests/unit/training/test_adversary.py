@@ -51,7 +51,6 @@ def build(
 ):  # fmt: skip
     """Makes a trainer with an adversary on a folder; called again with the same folder it goes on."""
     monkeypatch.setattr("duologue.training.adversary.PROBE_EVERY", 3)
-    monkeypatch.setattr("duologue.training.adversary.STEPS_A_QUESTION", 1)
 
     def make(
         name: str = "run", adversarial: AdversarialConfig = EVERYTHING, hooks: Hooks | None = None, **changes: object
